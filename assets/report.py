@@ -1,0 +1,46 @@
+"""What one asset did with one partition: the value that every build function returns and Dagster displays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Outcome of building one asset of one partition.
+
+    Parameters
+    ----------
+    dataset, asset, partition
+        What was built.
+    version
+        Number of the version that now holds the content.
+    created
+        False when equal content gave an existing version back.
+    content_hash
+        Hash of the content, hexadecimal; Dagster's data version.
+    rows
+        Rows in the version, invalid ones counted in.
+    rejects
+        Documents or rows that could not be used, by reason.
+    size_bytes
+        Bytes of all files of the version.
+    seconds
+        Wall time of the build.
+    metadata
+        Anything else worth showing, by name (numbers, strings, small JSON); no secrets.
+    """
+
+    dataset: str
+    asset: str
+    partition: str
+    version: int
+    created: bool
+    content_hash: str
+    rows: int
+    rejects: Mapping[str, int]
+    size_bytes: int
+    seconds: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
