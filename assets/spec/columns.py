@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
 
 from assets.spec.base import Bool, Int, Model, Number, Path, Str
 
@@ -12,13 +15,95 @@ NumberDtype = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
 ]
 Missing = Literal["required", "default", "nan", "mask"]
-Transform = Literal["standardize", "min_max", "robust", "log1p", "impute"]
+Bounded = Literal["reject", "keep"]
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{value!r} is no time zone name such as Europe/Berlin") from error
+    return value
+
+
+Timezone = Annotated[Str, AfterValidator(_timezone)]
 
 
 class Clip(Model):
     """Limit values to the closed interval [low, high]."""
 
     clip: tuple[Number, Number]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Clip:
+        if not self.clip[0] < self.clip[1]:
+            raise ValueError(f"clip needs low < high, got {list(self.clip)}")
+        return self
+
+
+class Impute(Model):
+    """Give missing values (NaN, or False in the mask) a value: of the train rows, or declared."""
+
+    impute: Literal["mean", "median"] | Number
+
+
+NumberTransform = Literal["standardize", "min_max", "robust", "log1p", "impute"] | Clip | Impute
+
+
+def _check_missing(column: Any, allowed: tuple[str, ...]) -> None:
+    if column.missing not in allowed:
+        raise ValueError(
+            f"missing: {column.missing} does not fit kind {column.kind}; allowed: {', '.join(allowed)}"
+        )
+    default = getattr(column, "default", None)
+    if (column.missing == "default") != (default is not None):
+        raise ValueError("missing: default and default: VALUE go together; got only one of them")
+
+
+def _check_single(path: str, kind: str) -> None:
+    if "*" in path.split("."):
+        raise ValueError(f"path {path!r} selects many values, kind {kind} takes one; use kind list or vector")
+
+
+def _check_bounds(column: Any, dtype: str) -> None:
+    low, high = column.minimum, column.maximum
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"minimum {low} is above maximum {high}")
+    if dtype.startswith(("int", "uint")):
+        info = np.iinfo(dtype)
+        for name in ("minimum", "maximum"):
+            bound = getattr(column, name)
+            if bound is not None and not info.min <= bound <= info.max:
+                raise ValueError(f"{name} {bound} is outside {dtype}, which holds {info.min} to {info.max}")
+    default = getattr(column, "default", None)
+    if default is not None:
+        if dtype.startswith(("int", "uint")):
+            info = np.iinfo(dtype)
+            if isinstance(default, float) or not info.min <= default <= info.max:
+                raise ValueError(
+                    f"default {default} is no {dtype}; whole numbers from {info.min} to {info.max} are"
+                )
+        elif abs(default) > float(np.finfo(dtype).max):
+            raise ValueError(f"default {default} overflows {dtype}")
+        if (low is not None and default < low) or (high is not None and default > high):
+            raise ValueError(f"default {default} is outside minimum {low} and maximum {high}")
+
+
+def _check_transform(column: Any) -> None:
+    scaled = False
+    for step in column.transform:
+        if step in ("standardize", "min_max", "robust"):
+            scaled = True
+        elif scaled:
+            name = step if isinstance(step, str) else next(iter(type(step).model_fields))
+            raise ValueError(f"{name} must come before standardize, min_max and robust")
+    if column.bake and not column.transform:
+        raise ValueError("bake: true needs a transform to bake")
+
+
+FLOAT_MISSING = ("required", "default", "nan", "mask")
+OTHER_MISSING = ("required", "default", "mask")
+PLAIN_MISSING = ("required", "mask")
 
 
 class ValueColumn(Model):
@@ -38,10 +123,22 @@ class NumberColumn(ValueColumn):
     default: Number | None = None
     minimum: Number | None = None
     maximum: Number | None = None
-    transform: list[Transform | Clip] = Field(default_factory=list)
+    non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
+    round: Bool = Field(
+        False, description="Let whole numbers that a float dtype cannot hold exactly be rounded to nearest."
+    )
+    transform: list[NumberTransform] = Field(default_factory=list)
     bake: Bool = Field(
         False, description="Store transformed values instead of applying the fit in the loader."
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NumberColumn:
+        _check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
+        _check_single(self.path, self.kind)
+        _check_bounds(self, self.dtype)
+        _check_transform(self)
+        return self
 
 
 class VectorColumn(Model):
@@ -49,15 +146,19 @@ class VectorColumn(Model):
 
     kind: Literal["vector"]
     path: Path | None = Field(None, description="A list of fixed length.")
-    paths: list[Path] | None = Field(None, description="One number each, stacked in this order.")
-    length: Int | None = Field(None, ge=1)
+    paths: list[Path] | None = Field(
+        None, min_length=1, max_length=4096, description="One number each, stacked in this order."
+    )
+    length: Int | None = Field(None, ge=1, le=1 << 20)
     dtype: NumberDtype = "float32"
     missing: Missing = "required"
     default: Number | None = None
     coerce: Bool = False
     minimum: Number | None = None
     maximum: Number | None = None
-    transform: list[Transform | Clip] = Field(default_factory=list)
+    non_finite: Bounded = "reject"
+    round: Bool = False
+    transform: list[NumberTransform] = Field(default_factory=list)
     bake: Bool = False
     description: Str = ""
 
@@ -67,30 +168,86 @@ class VectorColumn(Model):
             raise ValueError("a vector takes either path (a list of fixed length) or paths (fields to stack)")
         if self.path is not None and self.length is None:
             raise ValueError("a vector from one path needs its length")
+        if self.paths is not None:
+            if self.length not in (None, len(self.paths)):
+                raise ValueError(f"length {self.length} differs from the {len(self.paths)} paths")
+            for path in self.paths:
+                _check_single(path, "vector with paths")
+        _check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
+        _check_bounds(self, self.dtype)
+        _check_transform(self)
         return self
+
+    @property
+    def width(self) -> int:
+        """Number of elements of a row."""
+        return self.length if self.length is not None else len(self.paths or ())
+
+
+CategoryValue = Str | Bool | Int
 
 
 class CategoryColumn(ValueColumn):
-    """One of a declared list, of an open vocabulary, or of B hash buckets; stored as codes."""
+    """One of a declared list, of an open vocabulary, or of B hash buckets; stored as int32 codes.
+
+    Declared: the code is the position, a value outside has code -1 (when `unknown` is code). Open: code 0
+    is unknown, a value keeps the code of the first snapshot that had it. Hashed: the code is the bucket.
+    """
 
     kind: Literal["category"]
-    values: list[Str | Int | Bool] | None = Field(
-        None, description="Declared values; the code is the position."
+    values: list[CategoryValue] | None = Field(
+        None, min_length=1, description="Declared values; the code is the position."
     )
-    hash_buckets: Int | None = Field(None, ge=1)
-    minimum_count: Int = Field(1, ge=1, description="Values rarer than this in train become unknown.")
-    unknown: Literal["reject", "code"] = Field(
-        "code", description="What a value outside the vocabulary becomes."
+    type: Literal["string", "int64", "bool"] = Field(
+        "string", description="Type of an open or hashed category."
     )
-    default: Str | Int | Bool | None = None
-    transform: list[Literal["one_hot"]] = Field(default_factory=list)
+    hash_buckets: Int | None = Field(None, ge=1, le=(1 << 31) - 1)
+    minimum_count: Int = Field(1, ge=1, description="Open values rarer than this in train become unknown.")
+    unknown: Literal["reject", "code"] | None = Field(
+        None, description="A value outside the vocabulary; reject when values are declared, else code."
+    )
+    default: CategoryValue | None = None
+    transform: list[Literal["one_hot"]] = Field(default_factory=list, max_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CategoryColumn:
+        _check_missing(self, OTHER_MISSING)
+        _check_single(self.path, self.kind)
+        if self.values is not None and self.hash_buckets is not None:
+            raise ValueError("give values or hash_buckets, not both")
+        if self.values is not None:
+            if len({(type(value), value) for value in self.values}) != len(self.values):
+                raise ValueError("values holds a value twice")
+            if self.default is not None and self.default not in self.values:
+                raise ValueError(f"default {self.default!r} is not among values")
+        if self.minimum_count > 1 and not self.is_open:
+            raise ValueError("minimum_count belongs to an open vocabulary: no values, no hash_buckets")
+        return self
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the vocabulary grows with the data."""
+        return self.values is None and self.hash_buckets is None
+
+    @property
+    def rejects_unknown(self) -> bool:
+        """Whether a value outside the vocabulary makes its row invalid."""
+        return self.unknown == "reject" or (self.unknown is None and self.values is not None)
 
 
 class MultilabelColumn(ValueColumn):
     """A list of categories as a row of zeros and ones."""
 
     kind: Literal["multilabel"]
-    values: list[Str | Int]
+    values: list[Str | Int] = Field(min_length=1)
+    unknown: Literal["reject", "ignore"] = "reject"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MultilabelColumn:
+        _check_missing(self, PLAIN_MISSING)
+        if len({(type(value), value) for value in self.values}) != len(self.values):
+            raise ValueError("values holds a value twice")
+        return self
 
 
 class BoolColumn(ValueColumn):
@@ -99,6 +256,12 @@ class BoolColumn(ValueColumn):
     kind: Literal["bool"]
     default: Bool | None = None
 
+    @model_validator(mode="after")
+    def _consistent(self) -> BoolColumn:
+        _check_missing(self, OTHER_MISSING)
+        _check_single(self.path, self.kind)
+        return self
+
 
 class DatetimeColumn(ValueColumn):
     """A date, as integers since the epoch or as sine and cosine of a cycle."""
@@ -106,8 +269,23 @@ class DatetimeColumn(ValueColumn):
     kind: Literal["datetime"]
     unit: Literal["s", "ms", "us", "ns"] = "ms"
     cyclic: list[Literal["hour", "weekday", "day", "month", "year"]] = Field(default_factory=list)
-    timezone: Str = "UTC"
+    timezone: Timezone = "UTC"
     default: Str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatetimeColumn:
+        _check_missing(self, OTHER_MISSING)
+        _check_single(self.path, self.kind)
+        if len(set(self.cyclic)) != len(self.cyclic):
+            raise ValueError("cyclic names a cycle twice")
+        if self.default is not None:
+            try:
+                parsed = datetime.fromisoformat(self.default.replace("Z", "+00:00"))
+            except ValueError as error:
+                raise ValueError(f"default {self.default!r} is no ISO 8601 date") from error
+            if parsed.tzinfo is None:
+                raise ValueError(f"default {self.default!r} needs a UTC offset such as Z or +01:00")
+        return self
 
 
 class TextColumn(ValueColumn):
@@ -115,8 +293,16 @@ class TextColumn(ValueColumn):
 
     kind: Literal["text"]
     tokenizer: Str | None = Field(None, description="A `tokenizers` JSON file.")
-    max_tokens: Int | None = Field(None, ge=1)
+    max_tokens: Int | None = Field(None, ge=1, description="Longer token lists are cut here.")
     default: Str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TextColumn:
+        _check_missing(self, OTHER_MISSING)
+        _check_single(self.path, self.kind)
+        if self.max_tokens is not None and self.tokenizer is None:
+            raise ValueError("max_tokens needs a tokenizer")
+        return self
 
 
 class ListColumn(ValueColumn):
@@ -127,13 +313,31 @@ class ListColumn(ValueColumn):
     depth: Int = Field(1, ge=1, le=8)
     minimum: Number | None = None
     maximum: Number | None = None
+    non_finite: Bounded = "reject"
+    round: Bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ListColumn:
+        _check_missing(self, PLAIN_MISSING)
+        if self.element in ("string", "bool"):
+            if self.minimum is not None or self.maximum is not None:
+                raise ValueError(f"minimum and maximum need numbers, element is {self.element}")
+        else:
+            _check_bounds(self, self.element)
+        return self
 
 
 class RecordColumn(ValueColumn):
     """A nested dict, kept as an Arrow struct and given back as a dict."""
 
     kind: Literal["record"]
-    members: dict[Str, RecordMember]
+    members: dict[Str, RecordMember] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecordColumn:
+        _check_missing(self, PLAIN_MISSING)
+        _check_single(self.path, self.kind)
+        return self
 
 
 class RecordMember(Model):
@@ -144,6 +348,14 @@ class RecordMember(Model):
     members: dict[Str, RecordMember] | None = None
     missing: Literal["required", "null"] = "required"
 
+    @model_validator(mode="after")
+    def _consistent(self) -> RecordMember:
+        if (self.type == "list") != (self.element is not None):
+            raise ValueError("type: list and element: TYPE go together")
+        if (self.type == "record") != (self.members is not None and len(self.members) > 0):
+            raise ValueError("type: record and members: {...} go together")
+        return self
+
 
 class IdColumn(ValueColumn):
     """An identifier: ObjectId, UUID, integer or string."""
@@ -151,16 +363,35 @@ class IdColumn(ValueColumn):
     kind: Literal["id"]
     type: Literal["objectid", "uuid", "int64", "string"] = "objectid"
 
+    @model_validator(mode="after")
+    def _consistent(self) -> IdColumn:
+        _check_missing(self, PLAIN_MISSING)
+        _check_single(self.path, self.kind)
+        return self
+
 
 class BinaryColumn(ValueColumn):
     """Bytes of any length."""
 
     kind: Literal["binary"]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> BinaryColumn:
+        _check_missing(self, PLAIN_MISSING)
+        _check_single(self.path, self.kind)
+        return self
+
 
 class EmbeddingColumn(ValueColumn):
     """A vector packed into one binary value (BSON binary of vector subtype or raw little-endian numbers)."""
 
     kind: Literal["embedding"]
-    length: Int = Field(ge=1)
+    length: Int = Field(ge=1, le=1 << 20)
     dtype: NumberDtype = "float32"
+    non_finite: Bounded = "reject"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EmbeddingColumn:
+        _check_missing(self, ("required", "nan", "mask") if self.dtype.startswith("float") else PLAIN_MISSING)
+        _check_single(self.path, self.kind)
+        return self

@@ -1,0 +1,189 @@
+"""Keyed 64-bit hashes of column values: the same value has the same hash on every machine, for ever.
+
+The hash decides splits, buckets and duplicates, so it is part of what a dataset means: changing anything here
+moves rows between splits. Values up to 64 bytes go through vectorised SplitMix64 finalisers (Steele, Lea and
+Flood, "Fast splittable pseudorandom number generators", 2014), word by word; longer ones through XXH3 first.
+Not cryptographic: whoever chooses the values can choose the hash.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+SHORT_BYTES = 64
+_LENGTH = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+INT32, INT64, DOUBLE = 0x10, 0x12, 0x01
+
+
+def seed_of(key: str) -> np.uint64:
+    """Turn a key of any length into the seed of a hash."""
+    return np.uint64(xxhash.xxh3_64_intdigest(key.encode()))
+
+
+def mix(words: Hashes) -> Hashes:
+    """SplitMix64's finaliser: a bijection of 64-bit words in which every bit depends on every bit."""
+    out = words ^ (words >> _30)
+    out *= _MULTIPLY_1
+    out ^= out >> _27
+    out *= _MULTIPLY_2
+    out ^= out >> _31
+    return out
+
+
+def combine(first: Hashes, second: Hashes) -> Hashes:
+    """Hash of a pair, from the hashes of its parts; order matters."""
+    return mix(mix(first) ^ second)
+
+
+def hash_rows(matrix: npt.NDArray[np.generic], seed: np.uint64) -> Hashes:
+    """Hash every row of a C-contiguous array of fixed-size values, by its bytes."""
+    num_rows = len(matrix)
+    octets = np.ascontiguousarray(matrix).reshape(num_rows, -1).view(np.uint8).reshape(num_rows, -1)
+    if octets.shape[1] > SHORT_BYTES:
+        digests = np.fromiter(
+            (xxhash.xxh3_64_intdigest(row, seed=int(seed)) for row in octets), np.uint64, num_rows
+        )
+        return mix(digests)
+    return _hash_short(octets, seed)
+
+
+def _hash_short(octets: Bytes, seed: np.uint64) -> Hashes:
+    num_rows, length = octets.shape
+    num_words = -(-length // 8)
+    padded = octets
+    if length != num_words * 8:
+        padded = np.zeros((num_rows, num_words * 8), np.uint8)
+        padded[:, :length] = octets
+    words = np.ascontiguousarray(padded).view("<u8")
+    start = mix(np.array([seed ^ np.uint64((length * int(_LENGTH)) & 0xFFFFFFFFFFFFFFFF)], np.uint64))
+    out = np.broadcast_to(start, (num_rows,))
+    for index in range(num_words):
+        out = mix(out ^ words[:, index])
+    return np.array(out) if num_words == 0 else out
+
+
+def binary_parts(array: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give the octets of a binary or string array, with start and length of each value (0 for a null)."""
+    num_rows = len(array)
+    if pa.types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        starts = (np.arange(num_rows, dtype=np.int64) + array.offset) * width
+        lengths = np.full(num_rows, width, np.int64)
+        data = array.buffers()[1]
+    else:
+        offset_dtype = (
+            np.int64
+            if pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
+            else np.int32
+        )
+        buffers = array.buffers()
+        offsets = (
+            np.frombuffer(buffers[1], offset_dtype)[array.offset : array.offset + num_rows + 1]
+            if (num_rows)
+            else np.zeros(1, offset_dtype)
+        )
+        starts = offsets[:-1].astype(np.int64)
+        lengths = np.diff(offsets).astype(np.int64)
+        data = buffers[2]
+    octets = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    if array.null_count:
+        lengths = np.where(valid_mask(array), lengths, 0)
+    return octets, starts, lengths
+
+
+def valid_mask(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell which values are not null."""
+    if array.null_count == 0:
+        return np.ones(len(array), np.bool_)
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def hash_values(array: pa.Array, seed: np.uint64) -> Hashes:
+    """Hash every value of a binary or string array; a null hashes as the empty value."""
+    octets, starts, lengths = binary_parts(array)
+    return _hash_slices(octets, starts, lengths, seed)
+
+
+def _hash_slices(
+    octets: Bytes, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], seed: np.uint64
+) -> Hashes:
+    out = np.empty(len(starts), np.uint64)
+    if not len(starts):
+        return out
+    first = int(lengths[0])
+    if first <= SHORT_BYTES and bool((lengths == first).all()):
+        return _hash_short(_gather(octets, starts, first), seed)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        if length <= SHORT_BYTES:
+            out[rows] = _hash_short(_gather(octets, starts[rows], length), seed)
+        else:
+            view = memoryview(octets)
+            number = int(seed)
+            digests = np.fromiter(
+                (
+                    xxhash.xxh3_64_intdigest(view[start : start + length], seed=number)
+                    for start in starts[rows].tolist()
+                ),
+                np.uint64,
+                len(rows),
+            )
+            out[rows] = mix(digests)
+    return out
+
+
+def _gather(octets: Bytes, starts: npt.NDArray[np.int64], length: int) -> Bytes:
+    num_rows = len(starts)
+    first = int(starts[0]) if num_rows else 0
+    if (
+        num_rows
+        and int(starts[-1]) == first + (num_rows - 1) * length
+        and bool((np.diff(starts) == length).all())
+    ):
+        return octets[first : first + num_rows * length].reshape(num_rows, length)
+    return octets[starts[:, None] + np.arange(length)]
+
+
+def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
+    """Hash raw BSON values (type byte, then value): numbers that are equal in MongoDB hash alike.
+
+    int32, int64 and whole doubles within int64 are hashed as int64, so that a patient numbered 7 and one
+    numbered 7.0 are the same patient; every other value is hashed by its bytes.
+    """
+    octets, starts, lengths = binary_parts(array)
+    present = lengths > 0
+    kinds = np.zeros(len(starts), np.uint8)
+    kinds[present] = octets[starts[present]]
+    numeric = np.isin(kinds, (INT32, INT64, DOUBLE))
+    if not numeric.any():
+        return _hash_slices(octets, starts, lengths, seed)
+    out = np.empty(len(starts), np.uint64)
+    rest = np.flatnonzero(~numeric)
+    out[rest] = _hash_slices(octets, starts[rest], lengths[rest], seed)
+    for kind, width, dtype in ((INT32, 5, "<i4"), (INT64, 9, "<i8"), (DOUBLE, 9, "<f8")):
+        rows = np.flatnonzero(kinds == kind)
+        if not len(rows):
+            continue
+        values = np.ascontiguousarray(_gather(octets, starts[rows], width)[:, 1:]).view(dtype)[:, 0]
+        if kind == DOUBLE:
+            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63)
+            other = rows[~whole]
+            out[other] = _hash_slices(octets, starts[other], lengths[other], seed)
+            rows, values = rows[whole], values[whole]
+        canonical = np.empty((len(rows), 9), np.uint8)
+        canonical[:, 0] = INT64
+        canonical[:, 1:] = values.astype("<i8").view(np.uint8).reshape(len(rows), 8)
+        out[rows] = _hash_short(canonical, seed)
+    return out
