@@ -28,6 +28,10 @@ from demo.mongod import HOST, Mongod, MongodError
 DIRECTORY = Path(__file__).resolve().parents[1] / "data" / "mongo"
 PORT_VARIABLE = "SHARDMILL_MONGO_PORT"
 
+_started: dict[
+    int, Mongod
+] = {}  # by process id: those whose parent is this very process, which must reap them
+
 
 def ensure_running(directory: Path = DIRECTORY) -> str:
     """Give the connection string of the server over `directory`, starting it when it does not run.
@@ -54,12 +58,10 @@ def stop_running(directory: Path = DIRECTORY, wait_seconds: float = 60.0) -> boo
             _state_file(directory).unlink(missing_ok=True)
             return False
         pid = int(state["pid"])
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + wait_seconds
-        while _process_runs(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
+        if pid in _started:
+            _started.pop(pid).stop(wait_seconds)
+        else:
+            _terminate(pid, wait_seconds)
         _state_file(directory).unlink(missing_ok=True)
         return True
 
@@ -83,6 +85,8 @@ def _living(directory: Path) -> dict[str, Any] | None:
         port, pid = int(state["port"]), int(state["pid"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+    if not _runs(pid):
+        return None
     options: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 3_000}
     try:
         with MongoClient(HOST, port, **options) as client:
@@ -98,12 +102,9 @@ def _files(directory: Path) -> Path:
 
 
 def _start(directory: Path) -> dict[str, Any]:
-    server = Mongod(_files(directory), int(os.environ.get(PORT_VARIABLE, "0")))
-    try:
-        server.start()
-    except BaseException:  # also an interrupt: a server that no state file names would block the next start
-        server.stop()
-        raise
+    server = Mongod(_files(directory), int(os.environ.get(PORT_VARIABLE, "0"))).start()
+    assert server.pid is not None
+    _started[server.pid] = server
     state = {"pid": server.pid, "port": server.port, "uri": server.uri}
     scratch = directory / "state.json.new"
     scratch.write_text(json.dumps(state) + "\n")
@@ -111,16 +112,24 @@ def _start(directory: Path) -> dict[str, Any]:
     return state
 
 
-def _process_runs(pid: int) -> bool:
-    try:
-        if os.waitpid(pid, os.WNOHANG) == (0, 0):  # our own child: reap it
-            return True
-    except ChildProcessError:
-        pass
+def _terminate(pid: int, wait_seconds: float) -> None:
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + wait_seconds
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    if pid in _started:
+        return _started[pid].pid is not None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:  # somebody else's
+        return True
     return True
 
 

