@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Int = StrictInt
 Bool = StrictBool
@@ -17,10 +28,26 @@ Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0
 Path = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=512)]
 """A dotted path into a document; a number selects from an array, `*` takes every element."""
 
-Share = Annotated[float, "between 0 and 1"]
-
 
 class Model(BaseModel):
-    """A part of a specification; unknown keys are refused."""
+    """A part of a specification; unknown keys are refused, naming the known ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = [key for key in data if key not in cls.model_fields]
+            if unknown:
+                close = get_close_matches(str(unknown[0]), cls.model_fields, n=1)
+                raise PydanticCustomError(
+                    "unknown_key",
+                    "unknown key {key}{hint}; allowed: {allowed}",
+                    {
+                        "key": unknown[0],
+                        "hint": f" (is {close[0]} meant?)" if close else "",
+                        "allowed": ", ".join(cls.model_fields),
+                    },
+                )
+        return data

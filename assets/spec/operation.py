@@ -1,44 +1,106 @@
-"""How a dataset is checked, refreshed and kept."""
+"""How a dataset is checked, refreshed, run and kept."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from assets.spec.base import Bool, Int, Model, Name, Number, Str
 
+_CRON_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of month", 1, 31, ()),
+    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
+    ("day of week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+_CRON_PART = re.compile(r"^(\*|[0-9a-z]+(?:-[0-9a-z]+)?)(?:/([1-9][0-9]*))?$")
+
+
+def check_cron(text: str) -> str:
+    """Refuse a cron expression that is not five fields within their bounds."""
+    parts = text.lower().split()
+    if len(parts) != len(_CRON_FIELDS):
+        raise ValueError(
+            f"a cron expression has five fields (minute hour day month weekday), got {len(parts)} in {text!r}"
+        )
+    for part, (name, low, high, words) in zip(parts, _CRON_FIELDS, strict=True):
+        for choice in part.split(","):
+            match = _CRON_PART.match(choice)
+            ends = [] if match is None or match[1] == "*" else match[1].split("-")
+            numbers = [
+                words.index(end) + low if end in words else int(end) for end in ends if _known(end, words)
+            ]
+            if match is None or len(numbers) < len(ends) or any(not low <= n <= high for n in numbers):
+                raise ValueError(f"cron field {name}: got {choice!r}; allowed: * or {low} to {high}")
+            if numbers != sorted(numbers):
+                raise ValueError(f"cron field {name}: the range {choice!r} runs backwards")
+    return text
+
+
+def _known(end: str, words: tuple[str, ...]) -> bool:
+    return end.isdigit() or end in words
+
+
+def check_timezone(name: str) -> str:
+    """Refuse a name that is not in the IANA time zone database."""
+    if name not in available_timezones():
+        raise ValueError(f"unknown time zone {name!r}; allowed: an IANA name such as UTC or Europe/Berlin")
+    return name
+
+
 Share = Annotated[Number, Field(ge=0, le=1)]
+Cron = Annotated[Str, AfterValidator(check_cron)]
+Timezone = Annotated[Str, AfterValidator(check_timezone)]
 
 
 class Checks(Model):
-    """Thresholds of the asset checks."""
+    """Thresholds of the asset checks; a share is a number from 0 to 1."""
 
-    max_reject_share: Share = 0.05
-    max_null_share: Share = 1.0
-    max_broken_image_share: Share = 0.05
-    max_blank_image_share: Share = 1.0
-    max_duplicate_share: Share = 1.0
-    max_split_leaks: Int = 0
-    drift_psi: Number = Field(0.25, gt=0)
-    ranges: dict[Name, tuple[Number, Number]] = Field(default_factory=dict)
-    fresh_within_hours: Number | None = Field(None, gt=0)
+    max_reject_share: Share = Field(0.05, description="Documents or rows that may be rejected; blocking.")
+    max_null_share: Share = Field(1.0, description="Absent values that any column may have.")
+    max_broken_image_share: Share = Field(0.05, description="Pictures that may be broken; blocking.")
+    max_blank_image_share: Share = Field(1.0, description="Pictures of one colour.")
+    max_duplicate_share: Share = Field(1.0, description="Pictures whose pixels occur more than once.")
+    max_split_leaks: Int = Field(0, ge=0, description="Groups or duplicates found in two splits; blocking.")
+    max_row_difference: Share = Field(
+        0.0, description="Difference of rows and rejects from the server's count; blocking."
+    )
+    drift_psi: Number = Field(0.25, gt=0, description="Population stability index against the last snapshot.")
+    ranges: dict[Name, tuple[Number, Number]] = Field(
+        default_factory=dict, description="Lowest and highest value of a column; blocking."
+    )
+    fresh_within_hours: Number | None = Field(None, gt=0, description="Age that the snapshot may reach.")
 
 
 class Refresh(Model):
     """How the dataset follows its collection."""
 
-    schedule: Str | None = Field(None, description="Cron expression: the last window and the look-back.")
+    schedule: Cron | None = Field(None, description="Cron expression: the last window and the look-back.")
     look_back: Int = Field(0, ge=0, description="Windows before the last one that a schedule reads again.")
     automation: Bool = Field(False, description="Declarative automation on the observed source.")
     watch: Bool = Field(False, description="A change-stream sensor.")
-    debounce_seconds: Number = Field(30, ge=0)
-    timezone: Str = "UTC"
+    debounce_seconds: Number = Field(30, ge=0, description="Quiet time before a watched change is read.")
+    observe_seconds: Int = Field(
+        300, ge=30, description="Interval of looking at the source when automation is on or watching cannot."
+    )
+    timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
+
+
+class Runs(Model):
+    """How runs are cut and repeated."""
+
+    partitions_per_run: Int = Field(12, ge=1, description="Partitions that one run of a backfill takes.")
+    retries: Int = Field(2, ge=0, le=10, description="Repeats after an error that can pass.")
+    retry_seconds: Number = Field(5, gt=0, description="Wait before the first repeat; doubles each time.")
 
 
 class Storage(Model):
     """How shards are written and how long versions are kept."""
 
     shard_mb: Int = Field(256, ge=1, le=4096, description="Upper bound of a shard, MiB.")
-    keep_versions: Int = Field(3, ge=1)
-    verify: Literal["full", "sizes"] = "full"
+    keep_versions: Int = Field(3, ge=1, description="Versions that gc keeps of every partition.")
+    verify: Literal["full", "sizes"] = Field("full", description="What the verify job compares.")

@@ -1,0 +1,149 @@
+"""What must hold between the parts of a dataset specification; each part checks itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias
+
+from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
+from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
+from assets.spec.splits import FieldSplits, HashSplits, TimeSplits
+
+if TYPE_CHECKING:
+    from assets.spec.dataset import DatasetSpec
+
+Found: TypeAlias = tuple[tuple[str | int, ...], str]
+"""Path of the offending key inside the specification, and what is wrong with it."""
+
+
+def problems(spec: DatasetSpec) -> list[Found]:
+    """Return everything in `spec` that is inconsistent, in order of its keys."""
+    return [*_source(spec), *_columns(spec), *_splits(spec), *_subsets(spec), *_operation(spec)]
+
+
+def _names(names: object) -> str:
+    return ", ".join(map(str, names)) or "none is declared"  # type: ignore[call-overload]
+
+
+def _climbs(path: str | None) -> bool:
+    return path is not None and ".." in PurePosixPath(path.replace("\\", "/")).parts
+
+
+def _source(spec: DatasetSpec) -> Iterator[Found]:
+    if _climbs(spec.source.dump):
+        yield (
+            ("source", "dump"),
+            f"{spec.source.dump!r} climbs out with `..`; allowed: an absolute path or one below the project",
+        )
+    if spec.refresh.watch and spec.source.dump is not None:
+        yield ("refresh", "watch"), "a dump cannot be watched; give source.collection, or turn watch off"
+    if spec.refresh.watch and spec.source.collections is not None:
+        yield ("refresh", "watch"), "several collections cannot be watched as one; use automation instead"
+
+
+def _columns(spec: DatasetSpec) -> Iterator[Found]:
+    images = [name for name, column in spec.columns.items() if isinstance(column, ImageColumn)]
+    for name, column in spec.columns.items():
+        at = ("columns", name)
+        if "__" in name:
+            yield at, "a double underscore is kept for companion columns; use single ones"
+        if isinstance(column, (BoxesColumn, PointsColumn, MaskImageColumn)) and column.image not in images:
+            yield (*at, "image"), f"no image column {column.image!r}; allowed: {_names(images)}"
+        if isinstance(column, (ImageColumn, MaskImageColumn)):
+            if _climbs(column.root):
+                yield (*at, "root"), f"{column.root!r} climbs out with `..`; name the directory itself"
+            if "gridfs" in column.sources and spec.source.gridfs is None:
+                yield (*at, "sources"), "gridfs needs source.gridfs, the name of the bucket"
+            if "file" in column.sources and column.root is None:
+                yield (*at, "sources"), "file needs root, the directory below which paths are read"
+        if isinstance(column, TextColumn) and _climbs(column.tokenizer):
+            yield (*at, "tokenizer"), f"{column.tokenizer!r} climbs out with `..`; name the file itself"
+
+
+def _splits(spec: DatasetSpec) -> Iterator[Found]:
+    splits = spec.splits
+    if isinstance(splits, HashSplits):
+        total = sum(splits.fractions.values())
+        for name, fraction in splits.fractions.items():
+            if fraction <= 0:
+                yield ("splits", "fractions", name), f"got {fraction}; allowed: more than 0"
+        if abs(total - 1) > 1e-6:
+            yield ("splits", "fractions"), f"fractions add up to {total:g}; allowed: exactly 1"
+        if splits.stratify is not None and not isinstance(spec.columns.get(splits.stratify), CategoryColumn):
+            categories = [n for n, column in spec.columns.items() if isinstance(column, CategoryColumn)]
+            yield (
+                ("splits", "stratify"),
+                f"no category column {splits.stratify!r}; allowed: {_names(categories)}",
+            )
+    elif isinstance(splits, TimeSplits):
+        ends = list(splits.until.items())
+        for (_, end), (later_name, later) in pairwise(ends):
+            if end is None:
+                yield (
+                    ("splits", "until", later_name),
+                    "follows a split without end; only the last is null",
+                )
+            elif later is not None and str(later) <= str(end):
+                yield (
+                    ("splits", "until", later_name),
+                    f"ends {later}, not after the split before it ({end}): splits overlap",
+                )
+    elif isinstance(splits, FieldSplits):
+        owner: dict[str | int, str] = {}
+        for name, values in splits.values.items():
+            for value in values:
+                if owner.setdefault(value, name) != name:
+                    yield (
+                        ("splits", "values", name),
+                        f"value {value!r} is also in {owner[value]}: splits overlap",
+                    )
+
+
+def split_names(spec: DatasetSpec) -> list[str]:
+    """Return the names of the splits in the order in which they are declared."""
+    splits = spec.splits
+    if isinstance(splits, HashSplits):
+        return list(splits.fractions)
+    return list(splits.until if isinstance(splits, TimeSplits) else splits.values)
+
+
+def _subsets(spec: DatasetSpec) -> Iterator[Found]:
+    allowed = split_names(spec)
+    for name, subset in spec.subsets.items():
+        if name in allowed:
+            yield ("subsets", name), "is also the name of a split; choose another"
+        if subset.split not in allowed:
+            yield ("subsets", name, "split"), f"no split {subset.split!r}; allowed: {_names(allowed)}"
+        if subset.balance is not None and not isinstance(spec.columns.get(subset.balance), CategoryColumn):
+            categories = [n for n, column in spec.columns.items() if isinstance(column, CategoryColumn)]
+            yield (
+                ("subsets", name, "balance"),
+                f"no category column {subset.balance!r}; allowed: {_names(categories)}",
+            )
+    if spec.dedup is not None:
+        for column in spec.dedup.content or []:
+            if column not in spec.columns:
+                yield ("dedup", "content"), f"no column {column!r}; allowed: {_names(spec.columns)}"
+        if not spec.dedup.fields and not spec.dedup.content:
+            yield ("dedup",), "needs fields (paths) or content (columns) that make two rows duplicates"
+
+
+def _operation(spec: DatasetSpec) -> Iterator[Found]:
+    numeric = [n for n, c in spec.columns.items() if isinstance(c, (NumberColumn, VectorColumn))]
+    for name, (low, high) in spec.checks.ranges.items():
+        if name not in numeric:
+            yield (
+                ("checks", "ranges", name),
+                f"no number or vector column {name!r}; allowed: {_names(numeric)}",
+            )
+        if low > high:
+            yield ("checks", "ranges", name), f"lowest {low} is above highest {high}"
+    if spec.refresh.look_back and spec.partitions.by != "time":
+        yield (
+            ("refresh", "look_back"),
+            f"needs partitions by time, got by {spec.partitions.by}; remove look_back",
+        )
+    if spec.refresh.look_back and spec.refresh.schedule is None:
+        yield ("refresh", "look_back"), "needs refresh.schedule"
