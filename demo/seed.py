@@ -7,7 +7,7 @@
      "device": {"model": "flatbed", "dpi": 300, "firmware": {"major": 2, "minor": 1}, "gain": 1.25},
      "strokes": [1.5, 0.5, ...]}
 
-`gain` is often absent; `strokes` are the widths of all runs of ink from top to bottom, mm, any number of them.
+`gain` is often absent; `strokes` are the widths of all runs of ink from top to bottom, mm, however many.
 
 `shardmill_demo.tumors`, 569 records of breast-cancer diagnostics::
 
