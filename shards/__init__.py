@@ -1,0 +1,52 @@
+"""The on-disk format: versions of columns and tables, published by one link, read through memory maps.
+
+Everything public is here; docs/format.md is the specification.
+"""
+
+from shards.attempt import Attempt
+from shards.commit import Commit
+from shards.errors import (
+    CommitConflict,
+    CommitError,
+    CommitFailed,
+    CommitStateUnknown,
+    DamagedFile,
+    InvalidArgument,
+    LeaseLost,
+    ManifestError,
+    NotFound,
+    Problem,
+    ShardError,
+    UnsupportedFormat,
+)
+from shards.readers import ColumnReader, TableReader
+from shards.schema import Column, Provenance
+from shards.snapshot import Snapshot
+from shards.snapshot_attempt import SnapshotAttempt
+from shards.store import ShardStore
+from shards.version import Version
+
+__all__ = [
+    "Attempt",
+    "Column",
+    "ColumnReader",
+    "Commit",
+    "CommitConflict",
+    "CommitError",
+    "CommitFailed",
+    "CommitStateUnknown",
+    "DamagedFile",
+    "InvalidArgument",
+    "LeaseLost",
+    "ManifestError",
+    "NotFound",
+    "Problem",
+    "Provenance",
+    "ShardError",
+    "ShardStore",
+    "Snapshot",
+    "SnapshotAttempt",
+    "TableReader",
+    "UnsupportedFormat",
+    "Version",
+]

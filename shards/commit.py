@@ -1,0 +1,151 @@
+"""The commit protocol: how files become a version, in an order that no crash can tear.
+
+1. Every file of the attempt is written and synced, read back and compared.
+2. The manifest is written into the attempt directory and synced; the attempt directory is synced, and every
+   directory above it that may not be durable yet.
+3. The manifest is linked to its number. The link is exclusive: it is the commit.
+4. The directory of manifests is synced. Only then is the version reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import xxhash
+
+from shards import names
+from shards.catalog import Catalog
+from shards.errors import (
+    CommitConflict,
+    CommitFailed,
+    CommitStateUnknown,
+    DamagedFile,
+    InvalidArgument,
+    ManifestError,
+    NotFound,
+)
+from shards.manifest import Manifest, Shard, dump
+from shards.parse import parse
+from shards.storage import Storage
+from shards.version import Version
+from shards.writers import WrittenFile
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Outcome of a commit.
+
+    Attributes
+    ----------
+    version
+        The version that now holds the content.
+    created
+        False when equal content gave the existing version back.
+    """
+
+    version: Version
+    created: bool
+
+
+class Directories:
+    """Directories that are known to be durable; one for every store, shared by threads."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._durable: set[str] = set()
+
+    def ensure(self, path: str) -> None:
+        """Create a directory and those above it, and make their names durable."""
+        if path in self._durable:
+            return
+        parent, _, name = path.rpartition("/")
+        if name:
+            self.ensure(parent)
+        self._storage.make_directory(path)
+        if name:
+            self._storage.sync_directory(parent)
+        self._durable.add(path)
+
+
+def plain_json(value: Any, what: str) -> Any:
+    """Return the value as JSON gives it back; InvalidArgument when JSON cannot hold it."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{what}: {error}; allowed is finite JSON") from None
+
+
+def read_back(storage: Storage, directory: str, written: WrittenFile) -> Shard:
+    """Read a synced file again and compare it with what was written; DamagedFile when they differ."""
+    path = f"{directory}/{written.file}"
+    data = memoryview(storage.map(path, written.size_bytes))
+    body = xxhash.xxh3_128_hexdigest(data[written.skipped_bytes :])
+    if body != written.body_hash or data[: written.skipped_bytes] != written.head:
+        raise DamagedFile(path, "reads back differently from what was written")
+    whole = xxhash.xxh3_128_hexdigest(data) if written.head else body
+    return Shard(written.file, written.rows, written.size_bytes, whole)
+
+
+def publish(catalog: Catalog, directories: Directories, directory: str, manifest: Manifest) -> Commit:
+    """Publish a verified attempt under its number, or find that its content is published already."""
+    storage = catalog.storage
+    manifests = names.manifest_directory(manifest.dataset, manifest.asset, manifest.partition)
+    target = f"{manifests}/{names.manifest_name(manifest.number)}"
+    source = f"{directory}/manifest.json"
+    data = dump(manifest)
+    try:
+        parse(target, data)
+    except ManifestError as error:
+        raise InvalidArgument(f"the version cannot be described: {error}") from error
+    try:
+        directories.ensure(manifests)
+        if manifest.number > 1:
+            existing = _same_content(catalog, manifest, manifest.number - 1)
+            if existing is not None:
+                storage.sync_directory(manifests)
+                return Commit(existing, created=False)
+        with contextlib.closing(storage.create(source)) as file:
+            file.write(data)
+            file.sync()
+        if storage.read(source, len(data)) != data:
+            raise DamagedFile(source, "reads back differently from what was written")
+        storage.sync_directory(directory)
+    except OSError as error:
+        raise CommitFailed(f"{target}: {error}; nothing was published") from error
+    return _link(catalog, manifests, source, target, manifest)
+
+
+def _link(catalog: Catalog, manifests: str, source: str, target: str, manifest: Manifest) -> Commit:
+    storage = catalog.storage
+    try:
+        storage.link(source, target)
+    except FileExistsError:
+        existing = _same_content(catalog, manifest, manifest.number)
+        if existing is None:
+            raise CommitConflict(
+                f"{target}: another writer published this number; begin again from the latest version"
+            ) from None
+        try:
+            storage.sync_directory(manifests)
+        except OSError as error:
+            raise CommitStateUnknown(f"{target}: {error} while syncing its directory") from error
+        return Commit(existing, created=False)
+    except OSError as error:
+        raise CommitStateUnknown(f"{target}: {error} while linking the manifest") from error
+    try:
+        storage.sync_directory(manifests)
+    except OSError as error:
+        raise CommitStateUnknown(f"{target}: {error} while syncing its directory") from error
+    return Commit(Version(storage, manifest), created=True)
+
+
+def _same_content(catalog: Catalog, manifest: Manifest, number: int) -> Version | None:
+    """Version `number` if it stands, is whole, and holds the same content."""
+    try:
+        other = catalog.manifest(manifest.dataset, manifest.asset, manifest.partition, number)
+        return Version(catalog.storage, other) if other.content_hash == manifest.content_hash else None
+    except (NotFound, ManifestError, DamagedFile):
+        return None

@@ -1,0 +1,216 @@
+"""The operations that the format needs of a store, and their form on a local file system.
+
+Everything that touches files goes through `Storage`, so that faults can be injected below the protocol and
+an object store can take its place. Paths are relative to the root, with `/` between names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from shards.errors import DamagedFile, NotFound
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap"
+"""Bytes that need no copy."""
+
+
+class WritableFile(Protocol):
+    """A new file; its bytes are durable once `sync` has returned."""
+
+    def write(self, data: Buffer) -> int: ...
+
+    def write_at(self, offset: int, data: bytes) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Storage(Protocol):
+    """What the format asks of a store. Failures are OSError. Implementations may be shared by threads."""
+
+    def create(self, path: str) -> WritableFile:
+        """Create a file that must not exist."""
+
+    def make_directory(self, path: str) -> None:
+        """Create a directory inside an existing one; no error if it is there."""
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, atomically; FileExistsError if the name is taken."""
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename a file over another, atomically."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; no error if it is absent."""
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory; no error if it is absent."""
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory, in any order; none if it is absent."""
+
+    def sizes(self, path: str) -> dict[str, int]:
+        """Size of every regular file in a directory; -1 for a link or anything else."""
+
+    def age_seconds(self, path: str) -> float:
+        """Seconds since a file or directory was last changed."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """Content of a regular file; NotFound, or DamagedFile if it is larger than allowed."""
+
+    def map(self, path: str, size_bytes: int) -> Buffer:
+        """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
+
+
+class LocalStorage:
+    """A directory of a local or network file system with hard links and fsync; POSIX only."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+        self._prefix = f"{self.root}/"
+
+    def create(self, path: str) -> LocalFile:
+        """Create a file that must not exist."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return LocalFile(os.open(self._prefix + path, flags, 0o644))
+
+    def make_directory(self, path: str) -> None:
+        """Create a directory inside an existing one; no error if it is there."""
+        if not path:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._prefix + path)  # noqa: PTH102 - a str is enough on this path
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+        descriptor = os.open(self._prefix + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, atomically; FileExistsError if the name is taken."""
+        os.link(self._prefix + source, self._prefix + target)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename a file over another, atomically."""
+        os.rename(self._prefix + source, self._prefix + target)  # noqa: PTH104
+
+    def remove(self, path: str) -> None:
+        """Remove a file; no error if it is absent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._prefix + path)  # noqa: PTH108
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory; no error if it is absent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self._prefix + path)  # noqa: PTH106
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory, in any order; none if it is absent."""
+        try:
+            return os.listdir(self._prefix + path)  # noqa: PTH208 - names alone, without a Path each
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def sizes(self, path: str) -> dict[str, int]:
+        """Size of every regular file in a directory; -1 for a link or anything else."""
+        found: dict[str, int] = {}
+        try:
+            with os.scandir(self._prefix + path) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    found[entry.name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return found
+
+    def age_seconds(self, path: str) -> float:
+        """Seconds since a file or directory was last changed, by the store's own clock."""
+        return time.time() - os.lstat(self._prefix + path).st_mtime
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """Content of a regular file; NotFound, or DamagedFile if it is larger than allowed."""
+        descriptor, size = self._open(path)
+        try:
+            if size > max_bytes:
+                raise DamagedFile(path, f"has {size} bytes, allowed are {max_bytes}")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(max_bytes)
+        finally:
+            os.close(descriptor)
+
+    def map(self, path: str, size_bytes: int) -> Buffer:
+        """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
+        try:
+            descriptor, size = self._open(path)
+        except NotFound:
+            raise DamagedFile(path, "is missing") from None
+        try:
+            if size != size_bytes:
+                raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
+            return mmap.mmap(descriptor, size_bytes, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: str) -> tuple[int, int]:
+        """Open a regular file without following a link; its descriptor and size."""
+        try:
+            descriptor = os.open(
+                self._prefix + path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+        except FileNotFoundError:
+            raise NotFound(f"{self._prefix}{path}: no such file") from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
+                raise DamagedFile(path, "is a link or lies below a file") from None
+            raise
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise DamagedFile(path, "is not a regular file")
+        return descriptor, status.st_size
+
+
+class LocalFile:
+    """A new file on a local file system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: Buffer) -> int:
+        """Append all bytes."""
+        view = memoryview(data).cast("B")
+        written = 0
+        while written < view.nbytes:
+            written += os.write(self._descriptor, view[written:])
+        return written
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes at an offset."""
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], offset + written)
+
+    def sync(self) -> None:
+        """Make the bytes durable."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close; harmless when closed."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
