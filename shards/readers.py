@@ -35,7 +35,7 @@ def check_hash(path: str, data: Buffer, expected: str) -> None:
         raise DamagedFile(path, f"has xxh3_128 {found}, its manifest says {expected}")
 
 
-def _map(storage: Storage, file: ShardFile, verify: bool) -> Buffer:
+def _map(storage: Storage, file: ShardFile, verify: bool) -> memoryview:
     data = storage.map(file.path, file.shard.bytes)
     if verify:
         check_hash(file.path, data, file.shard.xxh3_128)
@@ -48,7 +48,7 @@ def map_npy(
     """Rows of an `.npy` file as a read-only array over the map."""
     data = _map(storage, file, verify)
     head = npy.header(dtype, file.shard.rows, shape)
-    if bytes(memoryview(data)[: len(head)]) != head:
+    if data[: len(head)] != head:
         raise DamagedFile(file.path, f"its header is not that of {file.shard.rows} rows of {dtype} {shape}")
     return np.ndarray((file.shard.rows, *shape), np.dtype(dtype), data, len(head))
 
@@ -109,6 +109,10 @@ class _Reader:
     def num_shards(self) -> int:
         """Number of files."""
         return len(self._files)
+
+    def path(self, position: int) -> str:
+        """Path of a shard's file below the root of the store."""
+        return self._files[position].path
 
     def __len__(self) -> int:
         """Rows of all shards."""
