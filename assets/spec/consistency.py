@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
-from assets.spec.splits import FieldSplits, HashSplits, TimeSplits
+from assets.spec.splits import HashSplits, TimeSplits
 
 if TYPE_CHECKING:
     from assets.spec.dataset import DatasetSpec
@@ -63,42 +62,13 @@ def _columns(spec: DatasetSpec) -> Iterator[Found]:
 
 
 def _splits(spec: DatasetSpec) -> Iterator[Found]:
-    splits = spec.splits
-    if isinstance(splits, HashSplits):
-        total = sum(splits.fractions.values())
-        for name, fraction in splits.fractions.items():
-            if fraction <= 0:
-                yield ("splits", "fractions", name), f"got {fraction}; allowed: more than 0"
-        if abs(total - 1) > 1e-6:
-            yield ("splits", "fractions"), f"fractions add up to {total:g}; allowed: exactly 1"
-        if splits.stratify is not None and not isinstance(spec.columns.get(splits.stratify), CategoryColumn):
-            categories = [n for n, column in spec.columns.items() if isinstance(column, CategoryColumn)]
-            yield (
-                ("splits", "stratify"),
-                f"no category column {splits.stratify!r}; allowed: {_names(categories)}",
-            )
-    elif isinstance(splits, TimeSplits):
-        ends = list(splits.until.items())
-        for (_, end), (later_name, later) in pairwise(ends):
-            if end is None:
-                yield (
-                    ("splits", "until", later_name),
-                    "follows a split without end; only the last is null",
-                )
-            elif later is not None and str(later) <= str(end):
-                yield (
-                    ("splits", "until", later_name),
-                    f"ends {later}, not after the split before it ({end}): splits overlap",
-                )
-    elif isinstance(splits, FieldSplits):
-        owner: dict[str | int, str] = {}
-        for name, values in splits.values.items():
-            for value in values:
-                if owner.setdefault(value, name) != name:
-                    yield (
-                        ("splits", "values", name),
-                        f"value {value!r} is also in {owner[value]}: splits overlap",
-                    )
+    yield from _category(spec, spec.splits.stratify, ("splits", "stratify"))
+
+
+def _category(spec: DatasetSpec, name: str | None, at: tuple[str | int, ...]) -> Iterator[Found]:
+    categories = [n for n, column in spec.columns.items() if isinstance(column, CategoryColumn)]
+    if name is not None and name not in categories:
+        yield at, f"no category column {name!r}; allowed: {_names(categories)}"
 
 
 def split_names(spec: DatasetSpec) -> list[str]:
@@ -116,17 +86,12 @@ def _subsets(spec: DatasetSpec) -> Iterator[Found]:
             yield ("subsets", name), "is also the name of a split; choose another"
         if subset.split not in allowed:
             yield ("subsets", name, "split"), f"no split {subset.split!r}; allowed: {_names(allowed)}"
-        if subset.balance is not None and not isinstance(spec.columns.get(subset.balance), CategoryColumn):
-            categories = [n for n, column in spec.columns.items() if isinstance(column, CategoryColumn)]
-            yield (
-                ("subsets", name, "balance"),
-                f"no category column {subset.balance!r}; allowed: {_names(categories)}",
-            )
+        yield from _category(spec, subset.balance, ("subsets", name, "balance"))
     if spec.dedup is not None:
         for column in spec.dedup.content or []:
             if column not in spec.columns:
                 yield ("dedup", "content"), f"no column {column!r}; allowed: {_names(spec.columns)}"
-        if not spec.dedup.fields and not spec.dedup.content:
+        if spec.dedup.fields is None and spec.dedup.content is None:
             yield ("dedup",), "needs fields (paths) or content (columns) that make two rows duplicates"
 
 

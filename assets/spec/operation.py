@@ -84,8 +84,9 @@ class Refresh(Model):
     automation: Bool = Field(False, description="Declarative automation on the observed source.")
     watch: Bool = Field(False, description="A change-stream sensor.")
     debounce_seconds: Number = Field(30, ge=0, description="Quiet time before a watched change is read.")
-    observe_seconds: Int = Field(
-        300, ge=30, description="Interval of looking at the source when automation is on or watching cannot."
+    observe: Cron = Field(
+        "*/5 * * * *",
+        description="Cron expression: when automation, or watching that cannot, looks at the source.",
     )
     timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
 
