@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -66,8 +67,7 @@ def spell(dtype: pa.DataType) -> str:
     if pa.types.is_list(dtype):
         return f"list<{spell(dtype.value_type)}>"
     if pa.types.is_struct(dtype):
-        members = (f"{_spell_name(field.name)}: {spell(field.type)}" for field in dtype)
-        return f"struct<{', '.join(members)}>"
+        return struct_of({field.name: spell(field.type) for field in dtype})
     raise InvalidArgument(
         f"Arrow type {dtype}: not one that the format stores; see arrow_types in docs/format.md"
     )
@@ -99,6 +99,11 @@ def schema_of(text: str) -> pa.Schema:
     if not pa.types.is_struct(dtype):
         raise InvalidArgument(f"Arrow type {text[:80]!r}: a table needs a struct")
     return pa.schema(list(dtype))
+
+
+def struct_of(members: Mapping[str, str]) -> str:
+    """Text of the struct type of these members, given as texts by name."""
+    return f"struct<{', '.join(f'{_spell_name(name)}: {text}' for name, text in members.items())}>"
 
 
 def _spell_name(name: str) -> str:

@@ -81,12 +81,21 @@ def plain_json(value: Any, what: str) -> Any:
 def read_back(storage: Storage, directory: str, written: WrittenFile) -> Shard:
     """Read a synced file again and compare it with what was written; DamagedFile when they differ."""
     path = f"{directory}/{written.file}"
-    data = memoryview(storage.map(path, written.size_bytes))
-    body = xxhash.xxh3_128_hexdigest(data[written.skipped_bytes :])
-    if body != written.body_hash or data[: written.skipped_bytes] != written.head:
+    whole, body = xxhash.xxh3_128(), xxhash.xxh3_128()
+    skip = len(written.head)
+    head = b""
+    for piece in storage.pieces(path, written.size_bytes):
+        whole.update(piece)
+        if skip:
+            head += piece[: skip - len(head)]
+            body.update(piece[skip:])
+            skip = 0
+        elif written.head:
+            body.update(piece)
+    found = body if written.head else whole
+    if found.hexdigest() != written.body_hash or head != written.head:
         raise DamagedFile(path, "reads back differently from what was written")
-    whole = xxhash.xxh3_128_hexdigest(data) if written.head else body
-    return Shard(written.file, written.rows, written.size_bytes, whole)
+    return Shard(written.file, written.rows, written.size_bytes, whole.hexdigest())
 
 
 def publish(catalog: Catalog, directories: Directories, directory: str, manifest: Manifest) -> Commit:

@@ -20,6 +20,7 @@ KIND = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 Role = Literal["column", "table", "index", "subset", "vocabulary"]
 LEASES = "_leases"
 TAGS = "_tags"
+INTENTS = "_intents"
 SNAPSHOT = "snapshot"
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")

@@ -14,7 +14,8 @@ from shards import arrow_types, names
 from shards.attempt import AttemptBase
 from shards.catalog import Catalog
 from shards.commit import Commit, Directories, plain_json
-from shards.errors import InvalidArgument
+from shards.errors import CommitFailed, InvalidArgument
+from shards.lease import Lease
 from shards.limits import MAX_FILE_BYTES
 from shards.manifest import IndexEntry, Manifest, Pin, SnapshotEntry, VocabularyEntry
 from shards.schema import Column, Provenance
@@ -22,6 +23,7 @@ from shards.version import Version
 from shards.writers import ArrowColumnWriter, NpyWriter
 
 DOCUMENTS = "documents"
+LEASE_SECONDS = 600.0
 
 
 class SnapshotAttempt(AttemptBase):
@@ -128,12 +130,12 @@ class SnapshotAttempt(AttemptBase):
             asset: {key: Pin(version.number, version.content_hash) for key, version in pinned.items()}
             for asset, pinned in self._pinned.items()
         }
-        for asset, pinned in self._pinned.items():  # what a durable snapshot pins must be durable
-            for key in pinned:
-                directory = names.manifest_directory(self._coordinates[0], asset, key)
-                self._catalog.storage.sync_directory(directory)
 
         def build(empty: Manifest) -> Manifest:
+            for asset, held in pins.items():  # what a durable snapshot pins must be durable
+                for key in held:
+                    directory = names.manifest_directory(empty.dataset, asset, key)
+                    self._catalog.storage.sync_directory(directory)
             entry = SnapshotEntry(
                 pins=pins,
                 partitions=tuple(partitions),
@@ -160,7 +162,14 @@ class SnapshotAttempt(AttemptBase):
                 snapshot=entry,
             )
 
-        return self._publish(build)
+        dataset = self._coordinates[0]
+        numbers = {asset: {key: pin.number for key, pin in held.items()} for asset, held in pins.items()}
+        try:
+            lease = Lease(self._catalog, self._directories, dataset, numbers, LEASE_SECONDS)
+        except OSError as error:
+            raise CommitFailed(f"{dataset}: {error} while leasing the pins; nothing was published") from error
+        with lease:
+            return self._publish(build)
 
     def _aligned(self) -> list[tuple[str, int]]:
         """Partitions and their rows, after every asset was found to fit them."""

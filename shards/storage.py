@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from shards.errors import DamagedFile, NotFound
+from shards.mapping import map_descriptor
 
-Buffer: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap"
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """Bytes that need no copy."""
+
+PIECE_BYTES = 1 << 20
+"""Bytes read at once where a whole file is read: few enough for a processor's cache."""
 
 
 class WritableFile(Protocol):
@@ -69,8 +73,14 @@ class Storage(Protocol):
     def read(self, path: str, max_bytes: int) -> bytes:
         """Content of a regular file; NotFound, or DamagedFile if it is larger than allowed."""
 
-    def map(self, path: str, size_bytes: int) -> Buffer:
+    def map(self, path: str, size_bytes: int) -> memoryview:
         """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
+
+    def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
+        """Content of a regular file of exactly this size, read piece by piece; else DamagedFile.
+
+        A piece is valid until the next one is asked for.
+        """
 
 
 class LocalStorage:
@@ -153,18 +163,38 @@ class LocalStorage:
         finally:
             os.close(descriptor)
 
-    def map(self, path: str, size_bytes: int) -> Buffer:
+    def map(self, path: str, size_bytes: int) -> memoryview:
         """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
+        descriptor = self._open_sized(path, size_bytes)
+        try:
+            return map_descriptor(descriptor, size_bytes)
+        finally:
+            os.close(descriptor)
+
+    def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
+        """Content of a regular file of exactly this size, read piece by piece; else DamagedFile."""
+        descriptor = self._open_sized(path, size_bytes)
+        try:
+            buffer = memoryview(bytearray(min(size_bytes, PIECE_BYTES)))
+            left = size_bytes
+            while left:
+                count = os.readv(descriptor, [buffer[: min(left, len(buffer))]])
+                if not count:
+                    raise DamagedFile(path, f"ends {left} bytes early")
+                left -= count
+                yield buffer[:count]
+        finally:
+            os.close(descriptor)
+
+    def _open_sized(self, path: str, size_bytes: int) -> int:
         try:
             descriptor, size = self._open(path)
         except NotFound:
             raise DamagedFile(path, "is missing") from None
-        try:
-            if size != size_bytes:
-                raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
-            return mmap.mmap(descriptor, size_bytes, access=mmap.ACCESS_READ)
-        finally:
+        if size != size_bytes:
             os.close(descriptor)
+            raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
+        return descriptor
 
     def _open(self, path: str) -> tuple[int, int]:
         """Open a regular file without following a link; its descriptor and size."""

@@ -6,14 +6,17 @@ import os
 from datetime import datetime
 from typing import Literal
 
-from shards import names
+from shards import gc, names, tags
 from shards.attempt import Attempt
 from shards.catalog import Catalog
 from shards.commit import Directories
 from shards.errors import InvalidArgument, NotFound
+from shards.gc import DEFAULT_GRACE_SECONDS, GcReport
+from shards.lease import Lease
 from shards.snapshot import Snapshot
 from shards.snapshot_attempt import SnapshotAttempt
 from shards.storage import LocalStorage, Storage
+from shards.verify import Progress, VerifyReport, verify
 from shards.version import Version
 
 DEFAULT_SHARD_BYTES = 256 << 20
@@ -124,7 +127,74 @@ class ShardStore:
         elif isinstance(version, datetime):
             manifest = self.catalog.as_of(dataset, names.SNAPSHOT, "all", version)
         elif isinstance(version, str):
-            raise NotFound(f"{dataset}: no tag {version!r}")
+            number = tags.number_of(self.catalog, dataset, version)
+            manifest = self.catalog.manifest(dataset, names.SNAPSHOT, "all", number)
         else:
             manifest = self.catalog.manifest(dataset, names.SNAPSHOT, "all", version)
         return Snapshot(self.catalog, manifest, verify=self._verify)
+
+    def lease(self, dataset: str, snapshot_number: int, ttl_seconds: float = 600.0) -> Lease:
+        """Keep a snapshot and all that it pins from being collected while a job reads it.
+
+        Raises
+        ------
+        LeaseLost
+            The snapshot is being collected.
+        NotFound
+            There is no such snapshot.
+        """
+        self.catalog.manifest(dataset, names.SNAPSHOT, "all", snapshot_number)
+        pins = {names.SNAPSHOT: {"all": snapshot_number}}
+        return Lease(self.catalog, self._directories, dataset, pins, ttl_seconds)
+
+    def tag(self, dataset: str, name: str, snapshot_number: int, *, move: bool = False) -> None:
+        """Name a snapshot, which keeps it.
+
+        Parameters
+        ----------
+        move
+            Whether the name may be taken from another snapshot.
+        """
+        tags.set_tag(self.catalog, self._directories, dataset, name, snapshot_number, move=move)
+
+    def untag(self, dataset: str, name: str) -> None:
+        """Remove a tag; no error when there is none."""
+        tags.remove_tag(self.catalog, dataset, name)
+
+    def tags(self, dataset: str) -> dict[str, int]:
+        """Snapshot number by tag, sorted by tag."""
+        return tags.all_tags(self.catalog, dataset)
+
+    def gc(
+        self,
+        dataset: str,
+        *,
+        keep: int = 3,
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        dry_run: bool = True,
+    ) -> GcReport:
+        """Remove versions and attempts that nobody needs, or say which; see `shards.gc`.
+
+        Parameters
+        ----------
+        keep
+            Newest versions of every partition, and newest snapshots, that stay.
+        grace_seconds
+            How long a replaced version, or an attempt that is not published, stays.
+        dry_run
+            Whether to remove nothing.
+        """
+        return gc.collect(
+            self.catalog, self._directories, dataset, keep=keep, grace_seconds=grace_seconds, dry_run=dry_run
+        )
+
+    def verify(
+        self,
+        dataset: str | None = None,
+        asset: str | None = None,
+        *,
+        full: bool = False,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
+        """Look at everything, or at one dataset or asset; see `shards.verify`."""
+        return verify(self.catalog, dataset, asset, full=full, progress=progress)

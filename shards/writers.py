@@ -32,10 +32,10 @@ class WrittenFile:
     file: str
     rows: int
     size_bytes: int
-    skipped_bytes: int
-    """Bytes at the start that were written last and are not in `body_hash`."""
     head: bytes
+    """Bytes at the start that were written last."""
     body_hash: str
+    """xxh3_128 of all bytes after the head."""
 
 
 class _HashedFile:
@@ -63,7 +63,7 @@ class _HashedFile:
             self._file.write_at(0, head)
         self._file.sync()
         self.close()
-        return WrittenFile(self.name, rows, self.size_bytes, len(head), head, self._hash.hexdigest())
+        return WrittenFile(self.name, rows, self.size_bytes, head, self._hash.hexdigest())
 
     def reserve(self, num_bytes: int) -> None:
         """Leave room for a head."""
