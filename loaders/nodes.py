@@ -1,0 +1,298 @@
+"""Arrow arrays of many shards, gathered by rows with NumPy alone.
+
+An Arrow array is a tree of flat buffers. Each class here holds one node of that tree over all open shards and
+gathers rows of it; the results are flat buffers again (see `loaders.cells`). No Python object is made per
+row here, and no lock is held while values are copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from loaders import cells
+from loaders.errors import InvalidOption
+from loaders.span import Buffer, Span, span
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+Shards: TypeAlias = "npt.NDArray[np.int64] | int"
+Arrays: TypeAlias = Mapping[int, pa.Array]
+
+
+class Node(Protocol):
+    """One node of a tree of Arrow arrays; immutable, safe from any thread."""
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy `rows`, numbered within `shards` (one for all rows, or one a row)."""
+        ...
+
+
+def node(dtype: pa.DataType, arrays: Arrays, num_shards: int) -> Node:
+    """Build the tree of one column.
+
+    Parameters
+    ----------
+    dtype
+        Type of the column.
+    arrays
+        The open shards by number.
+    num_shards
+        How many shards there are.
+    """
+    if pa.types.is_struct(dtype):
+        return _StructNode(dtype, arrays, num_shards)
+    if pa.types.is_fixed_size_list(dtype):
+        return _FixedListNode(dtype, arrays, num_shards)
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
+        return _ListNode(dtype, arrays, num_shards)
+    if is_text(dtype):
+        return _TextNode(dtype, arrays, num_shards)
+    if pa.types.is_boolean(dtype):
+        return _BoolNode(arrays, num_shards)
+    if pa.types.is_null(dtype):
+        return _NullNode()
+    return _FixedNode(dtype, arrays, num_shards)
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether values of the type are runs of bytes: strings and binaries of any length."""
+    return bool(
+        pa.types.is_string(dtype)
+        or pa.types.is_large_string(dtype)
+        or pa.types.is_binary(dtype)
+        or pa.types.is_large_binary(dtype)
+    )
+
+
+def numpy_dtype(dtype: pa.DataType) -> np.dtype[Any]:
+    """Give the dtype in which values of a fixed width lie: times as integers, fixed binaries as bytes."""
+    if pa.types.is_timestamp(dtype):
+        return np.dtype("<i8")
+    if pa.types.is_date32(dtype):
+        return np.dtype("<i4")
+    if pa.types.is_fixed_size_binary(dtype):
+        return np.dtype("|u1")
+    try:
+        found: np.dtype[Any] = np.dtype(dtype.to_pandas_dtype())
+    except (NotImplementedError, TypeError) as error:
+        raise InvalidOption(f"values of Arrow type {dtype} cannot be loaded") from error
+    return found
+
+
+class _Bits:
+    """The validity (or the values) of a node, one bit a row."""
+
+    def __init__(self, arrays: Arrays, position: int, num_shards: int) -> None:
+        found: dict[int, Buffer] = {}
+        self._first = np.zeros(num_shards, np.int64)
+        self._always = np.ones(num_shards, np.bool_)
+        for number, array in arrays.items():
+            buffer = array.buffers()[position]
+            if buffer is not None and buffer.size and (position or array.null_count):
+                found[number] = Buffer(buffer.address, buffer.size, array)
+                self._first[number] = array.offset
+                self._always[number] = False
+        self._span = span(found, num_shards, 1) if found else None
+
+    def gather(self, shards: Shards, rows: Rows) -> npt.NDArray[np.bool_] | None:
+        """Copy bits as booleans; None when all are set."""
+        if self._span is None or bool(np.all(self._always[shards])):
+            return None
+        bits = rows + self._first[shards]
+        index = self._span.starts[shards] + (bits >> 3)
+        set_always = self._always[shards]
+        if np.any(set_always):  # such shards have no bits; any byte of the span will do
+            index = np.where(set_always, self._span.starts.max(), index)
+        found = np.take(self._span.parts, index, mode="clip") >> (bits & 7).astype(np.uint8) & 1
+        return found.astype(np.bool_) | set_always
+
+
+class _FixedNode:
+    """Values of a fixed width."""
+
+    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+        self.dtype = numpy_dtype(dtype)
+        self.shape = (dtype.byte_width,) if pa.types.is_fixed_size_binary(dtype) else ()
+        self.row_bytes = dtype.bit_width // 8
+        self.span = _value_span(arrays, num_shards, self.row_bytes)
+        self._bits = _Bits(arrays, 0, num_shards)
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        values = np.empty((len(rows), *self.shape), self.dtype)
+        if len(rows):
+            self.span.take(self.span.index(shards, rows), values.view(np.uint8).reshape(len(rows), -1))
+        return cells.Fixed(values, self._bits.gather(shards, rows))
+
+    def runs(self, shards: Shards, starts: Rows, bounds: Rows) -> cells.Cells:
+        """Copy runs of rows: `bounds[i+1] - bounds[i]` rows from `starts[i]`."""
+        values = np.empty((int(bounds[-1]), *self.shape), self.dtype)
+        index = flat_index(self.span.index(shards, starts), bounds)
+        if len(index):
+            self.span.take(index, values.view(np.uint8).reshape(len(index), -1))
+        return cells.Fixed(values, None)
+
+    def has_nulls(self) -> bool:
+        """Whether any open shard has nulls."""
+        return self._bits._span is not None
+
+
+class _BoolNode:
+    """Booleans, one bit each."""
+
+    def __init__(self, arrays: Arrays, num_shards: int) -> None:
+        self._values, self._bits = _Bits(arrays, 1, num_shards), _Bits(arrays, 0, num_shards)
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        values = self._values.gather(shards, rows)
+        return cells.Fixed(
+            np.zeros(len(rows), np.bool_) if values is None else values, self._bits.gather(shards, rows)
+        )
+
+
+class _NullNode:
+    """Nothing but nulls."""
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Give as many nulls."""
+        return cells.Fixed(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
+
+
+class _Offsets:
+    """The offsets of lists and texts."""
+
+    def __init__(self, arrays: Arrays, num_shards: int, width: int) -> None:
+        self._dtype = np.dtype(f"<i{width}")
+        found = {
+            number: Buffer(array.buffers()[1].address + array.offset * width, (len(array) + 1) * width, array)
+            for number, array in arrays.items()
+            if len(array)
+        }
+        self._span = span(found, num_shards, width) if found else None
+
+    def gather(self, shards: Shards, rows: Rows) -> tuple[Rows, Rows]:
+        """Give where each row starts, and the bounds of the rows once they lie end to end."""
+        bounds = np.zeros(len(rows) + 1, np.int64)
+        if self._span is None or not len(rows):
+            return np.zeros(len(rows), np.int64), bounds
+        index = self._span.starts[shards] + rows
+        offsets = self._span.parts.view(self._dtype)
+        starts = np.take(offsets, index, mode="clip").astype(np.int64, copy=False)
+        stops = np.take(offsets, index + 1, mode="clip")
+        np.cumsum(stops - starts, out=bounds[1:])
+        return starts, bounds
+
+
+class _TextNode:
+    """Strings or binaries."""
+
+    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+        large = pa.types.is_large_string(dtype) or pa.types.is_large_binary(dtype)
+        self._is_string = pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+        self._offsets = _Offsets(arrays, num_shards, 8 if large else 4)
+        self._bits = _Bits(arrays, 0, num_shards)
+        found = {
+            number: Buffer(array.buffers()[2].address, array.buffers()[2].size, array)
+            for number, array in arrays.items()
+            if array.buffers()[2] is not None and array.buffers()[2].size
+        }
+        self._bytes = span(found, num_shards, 1) if found else None
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        starts, bounds = self._offsets.gather(shards, rows)
+        present = self._bits.gather(shards, rows)
+        if self._bytes is None or not bounds[-1]:
+            return cells.Text(np.zeros(0, np.uint8), bounds, present, self._is_string)
+        first = self._bytes.starts[shards] + starts
+        if bounds[-1] > 64 * len(rows):
+            values = np.empty(int(bounds[-1]), np.uint8)
+            parts = self._bytes.parts
+            ends = (first + np.diff(bounds)).tolist()
+            for low, high, start, end in zip(
+                bounds[:-1].tolist(), bounds[1:].tolist(), first.tolist(), ends, strict=True
+            ):
+                values[low:high] = parts[start:end]
+        else:
+            values = np.take(self._bytes.parts, flat_index(first, bounds), mode="clip")
+        return cells.Text(values, bounds, present, self._is_string)
+
+
+class _ListNode:
+    """Lists of any length."""
+
+    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+        self._offsets = _Offsets(arrays, num_shards, 8 if pa.types.is_large_list(dtype) else 4)
+        self._bits = _Bits(arrays, 0, num_shards)
+        self._child = node(dtype.value_type, {n: array.values for n, array in arrays.items()}, num_shards)
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        starts, bounds = self._offsets.gather(shards, rows)
+        present = self._bits.gather(shards, rows)
+        if isinstance(self._child, _FixedNode) and not self._child.has_nulls():
+            return cells.Ragged(self._child.runs(shards, starts, bounds), bounds, present)
+        child_shards = shards if isinstance(shards, int) else np.repeat(shards, np.diff(bounds))
+        return cells.Ragged(self._child.gather(child_shards, flat_index(starts, bounds)), bounds, present)
+
+
+class _FixedListNode:
+    """Lists of one length."""
+
+    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+        self._size = dtype.list_size
+        self._bits = _Bits(arrays, 0, num_shards)
+        self._first = np.zeros(num_shards, np.int64)
+        for number, array in arrays.items():
+            self._first[number] = array.offset * self._size
+        self._child = node(dtype.value_type, {n: array.values for n, array in arrays.items()}, num_shards)
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        first = rows * self._size + self._first[shards]
+        flat = (first[:, None] + np.arange(self._size)).reshape(-1)
+        child_shards = shards if isinstance(shards, int) else np.repeat(shards, self._size)
+        found = self._child.gather(child_shards, flat)
+        return cells.FixedList(found, self._size, self._bits.gather(shards, rows))
+
+
+class _StructNode:
+    """Records."""
+
+    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+        self._bits = _Bits(arrays, 0, num_shards)
+        self._members: dict[str, Node] = {}
+        for position, member in enumerate(dtype):
+            children = {number: array.field(position) for number, array in arrays.items()}
+            self._members[member.name] = node(member.type, children, num_shards)
+
+    def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
+        """Copy rows."""
+        members = {name: member.gather(shards, rows) for name, member in self._members.items()}
+        return cells.Record(members, len(rows), self._bits.gather(shards, rows))
+
+
+def flat_index(starts: Rows, bounds: Rows) -> Rows:
+    """Number every element of runs that start at `starts` and lie end to end at `bounds`."""
+    index = np.arange(bounds[-1])
+    index += np.repeat(starts - bounds[:-1], np.diff(bounds))
+    return index
+
+
+def _value_span(arrays: Arrays, num_shards: int, row_bytes: int) -> Span:
+    found = {
+        number: Buffer(array.buffers()[1].address + array.offset * row_bytes, len(array) * row_bytes, array)
+        for number, array in arrays.items()
+        if len(array)
+    }
+    if not found:
+        return Span(np.zeros(1, np.uint8), np.zeros(num_shards, np.int64), 1)
+    laid = span(found, num_shards, row_bytes)
+    if laid is None:  # buffers are aligned to 8 bytes, so only an odd width of many bytes comes here
+        raise InvalidOption(f"fixed binaries of {row_bytes} bytes over several shards cannot be loaded")
+    return laid
