@@ -1,8 +1,9 @@
 """Keyed 64-bit hashes of column values: the same value has the same hash on every machine, for ever.
 
 The hash decides splits, buckets and duplicates, so it is part of what a dataset means: changing anything here
-moves rows between splits. Values up to 64 bytes go through vectorised SplitMix64 finalisers (Steele, Lea and
-Flood, "Fast splittable pseudorandom number generators", 2014), word by word; longer ones through XXH3 first.
+moves rows between splits. A value of up to 256 bytes is hashed as the sum of
+its words, each passed through SplitMix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom
+number generators", 2014) under the key of its position; a longer one by XXH3. Both are finalised once more.
 Not cryptographic: whoever chooses the values can choose the hash.
 """
 
@@ -18,8 +19,9 @@ import xxhash
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-SHORT_BYTES = 64
-_LENGTH = np.uint64(0x9E3779B97F4A7C15)
+SHORT_BYTES = 256
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK_WORDS = 16_384
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
@@ -66,12 +68,15 @@ def _hash_short(octets: Bytes, seed: np.uint64) -> Hashes:
     if length != num_words * 8:
         padded = np.zeros((num_rows, num_words * 8), np.uint8)
         padded[:, :length] = octets
-    words = np.ascontiguousarray(padded).view("<u8")
-    start = mix(np.array([seed ^ np.uint64((length * int(_LENGTH)) & 0xFFFFFFFFFFFFFFFF)], np.uint64))
-    out = np.broadcast_to(start, (num_rows,))
-    for index in range(num_words):
-        out = mix(out ^ words[:, index])
-    return np.array(out) if num_words == 0 else out
+    words = np.ascontiguousarray(padded).view("<u8").reshape(num_rows, num_words)
+    keys = mix(seed + np.arange(1, num_words + 2, dtype=np.uint64) * _GOLDEN)
+    start = keys[-1] ^ np.uint64(length)
+    out = np.empty(num_rows, np.uint64)
+    step = max(1, _BLOCK_WORDS // max(1, num_words))
+    for first in range(0, num_rows, step):
+        rows = slice(first, first + step)
+        out[rows] = mix(start + mix(words[rows] ^ keys[:-1]).sum(axis=1, dtype=np.uint64))
+    return out
 
 
 def binary_parts(array: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -186,4 +191,37 @@ def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
         canonical[:, 0] = INT64
         canonical[:, 1:] = values.astype("<i8").view(np.uint8).reshape(len(rows), 8)
         out[rows] = _hash_short(canonical, seed)
+    return out
+
+
+def hash_array(array: pa.Array, seed: np.uint64) -> Hashes:
+    """Hash every value of an Arrow array of any type, nested ones by their parts; null is a value of its own."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        out = np.full(len(array), seed, np.uint64)
+        for child in array.flatten():
+            out = combine(out, hash_array(child, seed))
+    elif pa.types.is_large_list(kind) or pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        parts = hash_array(array.flatten(), seed).view(np.uint8)
+        if pa.types.is_fixed_size_list(kind):
+            lengths = np.where(valid_mask(array), kind.list_size, 0).astype(np.int64)
+        else:
+            lengths = np.diff(array.offsets.to_numpy(zero_copy_only=False)).astype(np.int64)
+            lengths = np.where(valid_mask(array), lengths, 0)
+        starts = np.cumsum(lengths) - lengths
+        out = _hash_slices(parts, starts * 8, lengths * 8, seed)
+    elif pa.types.is_boolean(kind):
+        out = hash_rows(array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8), seed)
+    elif pa.types.is_primitive(kind):
+        width = kind.bit_width // 8
+        data = array.buffers()[1]
+        octets = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+        rows = octets[array.offset * width : (array.offset + len(array)) * width].reshape(-1, width)
+        if array.null_count:
+            rows = np.where(valid_mask(array)[:, None], rows, np.uint8(0))
+        out = hash_rows(rows, seed)
+    else:
+        out = hash_values(array, seed)
+    if array.null_count:
+        out = np.where(valid_mask(array), out, ~out)
     return out

@@ -97,6 +97,8 @@ def _check_transform(column: Any) -> None:
         elif scaled:
             name = step if isinstance(step, str) else next(iter(type(step).model_fields))
             raise ValueError(f"{name} must come before standardize, min_max and robust")
+    if sum(step == "log1p" for step in column.transform) > 1:
+        raise ValueError("log1p may be given once")
     if column.bake and not column.transform:
         raise ValueError("bake: true needs a transform to bake")
 
