@@ -33,9 +33,7 @@ def main() -> int:
     if low:
         print(f"error: accuracy below the floor: {', '.join(low)}", file=sys.stderr)
         return 1
-    print(
-        "\nNext: `make ui` shows all of this in Dagster, `.venv/bin/python -m shards ls data/shards` lists it."
-    )
+    print("\nNext: `make ui` shows it all in Dagster, `.venv/bin/python -m shards ls data/shards` lists it.")
     return 0
 
 

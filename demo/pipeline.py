@@ -44,7 +44,7 @@ def materialize(spec: DatasetSpec, instance: dg.DagsterInstance) -> dict[str, fl
         instance=instance, tags=tags if partitioned else None, raise_on_error=False
     )
     reasons = [
-        f"{event.step_key}: {event.event_specific_data.error.to_string()}"
+        f"{event.step_key}: {event.step_failure_data.error_display_string}"
         for event in result.all_events
         if event.is_step_failure
     ]

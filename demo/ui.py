@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ PORT = 3000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start what is needed, print the address, become `dg dev`; it ends on Ctrl-C."""
+    """Start what is needed, print the address, run `dg dev` until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m demo.ui", description=__doc__)
     parser.add_argument(
         "--port", type=int, default=0, help=f"port of the UI; {PORT}, or a free one, by default"
@@ -38,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Dagster: open http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it, `make stop` ends MongoDB")
     sys.stdout.flush()
     dg = Path(sys.executable).with_name("dg")
-    os.execv(dg, [str(dg), "dev", "--host", "127.0.0.1", "--port", str(port)])
+    try:
+        return subprocess.call([dg, "dev", "--host", "127.0.0.1", "--port", str(port)])
+    except KeyboardInterrupt:  # dg got it, too, and has ended by itself
+        return 0
 
 
 if __name__ == "__main__":
