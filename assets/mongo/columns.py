@@ -1,0 +1,269 @@
+"""Columns under construction: the walker's buffers, grown on demand and handed to Arrow without a copy."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assets.mongo import layout
+from assets.mongo.coerce import Patches
+from assets.mongo.errors import BrokenBatch
+from assets.mongo.fields import Field
+from assets.mongo.plan import VARIABLE, Scope, Target
+from assets.mongo.rejects import Reject, read_rejects
+from assets.mongo.schema import arrow_type, documents_schema
+from assets.mongo.tables import Tables
+from assets.mongo.walker import walk
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+Sink: TypeAlias = Callable[[pa.RecordBatch], None]
+
+FIRST_ENTRIES = 1024
+FIRST_BYTES = 16_384
+
+
+class Columns:
+    """Turns BSON documents into Arrow record batches, and those that do not fit into rejects.
+
+    One thread at a time may use it. The walk itself runs without the interpreter's lock.
+
+    Parameters
+    ----------
+    fields
+        What to take from every document, `_id` included if it is wanted.
+    sink
+        Receives every complete record batch; the batch may be kept.
+    max_rows
+        Most rows a batch may have.
+    flush_bytes
+        A batch is closed after the call of `feed` in which this many bytes of BSON are reached.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        sink: Sink,
+        *,
+        max_rows: int = 65_536,
+        flush_bytes: int = 32 << 20,
+    ) -> None:
+        self.fields = tuple(fields)
+        self.schema = pa.schema(
+            [pa.field(one.name, arrow_type(one.type), nullable=not one.required) for one in fields]
+        )
+        self.rejects: list[Reject] = []
+        self.num_rows = 0
+        self.num_rejects = 0
+        self._sink = sink
+        self._flush_bytes = flush_bytes
+        self._fed_bytes = 0
+        self._tables = Tables(fields)
+        self._pool = _Pool()
+        self._patches = Patches(self._tables)
+        self._valid: dict[int, npt.NDArray[np.uint8]] = {}
+        self._data: dict[int, npt.NDArray[np.uint8]] = {}
+        self._offsets: dict[int, npt.NDArray[np.int64]] = {}
+        self._tables.put(self._tables.base + layout.STATE_MAX_ROWS, max_rows)
+        for target in self._tables.targets:
+            self._provide(target, FIRST_ENTRIES, FIRST_BYTES)
+
+    def feed(self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False) -> None:
+        """Walk the documents in `data[start:stop]`.
+
+        Parameters
+        ----------
+        array
+            Whether the bytes are the elements of a BSON array (a reply's batch) or documents end to end.
+
+        Raises
+        ------
+        BrokenBatch
+            When the bytes cannot be divided into documents; those before are kept.
+        """
+        view = np.frombuffer(data, np.uint8)
+        stop = len(view) if stop is None else stop
+        if not 0 <= start <= stop <= len(view):
+            raise ValueError(f"the range {start}:{stop} is not inside {len(view)} bytes")
+        tables, state = self._tables, self._tables.base
+        address = int(view.ctypes.data)
+        tables.put(state + layout.STATE_POSITION, address + start)
+        tables.put(state + layout.STATE_END, address + stop)
+        tables.put(state + layout.STATE_ARRAY, array)
+        while True:
+            status = walk(state)
+            if status == layout.GROW:
+                self._grow()
+            elif status == layout.CONVERT:
+                self._patches.convert(address, view)
+            elif status == layout.FULL:
+                self._take_rejects(address, view)
+                if self._pending_rows() >= tables.get(state + layout.STATE_MAX_ROWS):
+                    self.flush()
+            else:
+                break
+        self._take_rejects(address, view)
+        if status == layout.BROKEN:
+            place = tables.get(state + layout.STATE_POSITION) - address
+            raise BrokenBatch(f"no BSON document begins at byte {place} of {stop} bytes")
+        self._fed_bytes += stop - start
+        if self._fed_bytes >= self._flush_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what has been gathered to the sink, if there is anything."""
+        num_rows = self._pending_rows()
+        self._fed_bytes = 0
+        if num_rows == 0:
+            return
+        arrays = self._arrays(self._tables.root, num_rows)
+        for scope_at in (self._tables.address[id(scope)] for scope in self._scopes()):
+            self._tables.put(scope_at + layout.SCOPE_COUNT, 0)
+        for target in self._tables.targets:
+            self._renew(target)
+        self.num_rows += num_rows
+        self._sink(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+
+    def take_rejects(self) -> list[Reject]:
+        """Rejects since the last call."""
+        taken, self.rejects = self.rejects, []
+        return taken
+
+    def _pending_rows(self) -> int:
+        return self._tables.get(self._tables.address[id(self._tables.root)] + layout.SCOPE_COUNT)
+
+    def _scopes(self) -> list[Scope]:
+        return [
+            self._tables.root,
+            *(target.inner for target in self._tables.targets if target.inner is not None),
+        ]
+
+    def _take_rejects(self, address: int, view: npt.NDArray[np.uint8]) -> None:
+        rejects = read_rejects(self._tables, address, view)
+        self.num_rejects += len(rejects)
+        self.rejects.extend(rejects)
+
+    def _grow(self) -> None:
+        tables, state = self._tables, self._tables.base
+        at = tables.get(state + layout.STATE_FULL_TARGET)
+        num_bytes = tables.get(state + layout.STATE_FULL_BYTES)
+        target = tables.target_at[at]
+        capacity = tables.get(at + layout.TARGET_CAPACITY)
+        if num_bytes:
+            old = self._data[at]
+            new = self._pool.take(max(num_bytes, 2 * len(old)))
+            new[: len(old)] = old
+            self._pool.give(old)
+            self._data[at] = new
+        else:
+            capacity *= 2
+            old_valid = self._valid[at]
+            self._valid[at] = self._pool.take(capacity)
+            self._valid[at][: len(old_valid)] = old_valid
+            width = tables.get(at + layout.TARGET_WIDTH)
+            if width:
+                old = self._data[at]
+                self._data[at] = self._pool.take(capacity * width)
+                self._data[at][: len(old)] = old
+            if at in self._offsets:
+                old_offsets = self._offsets[at]
+                self._offsets[at] = self._pool.take(8 * capacity + 8).view(np.int64)
+                self._offsets[at][: len(old_offsets)] = old_offsets
+        self._point(target, capacity)
+
+    def _provide(self, target: Target, capacity: int, num_bytes: int) -> None:
+        """Give a target empty buffers."""
+        at = self._tables.address[id(target)]
+        width = self._tables.get(at + layout.TARGET_WIDTH)
+        self._valid[at] = self._pool.take(capacity)
+        if width:
+            self._data[at] = self._pool.take(capacity * width)
+        elif target.kind in VARIABLE:
+            self._data[at] = self._pool.take(num_bytes)
+        if target.kind in VARIABLE or target.kind == layout.LIST:
+            self._offsets[at] = self._pool.take(8 * capacity + 8).view(np.int64)
+            self._offsets[at][0] = 0
+        self._tables.put(at + layout.TARGET_LENGTH, 0)
+        self._point(target, capacity)
+
+    def _renew(self, target: Target) -> None:
+        at = self._tables.address[id(target)]
+        num_bytes = len(self._data[at]) if at in self._data else 0
+        self._provide(target, self._tables.get(at + layout.TARGET_CAPACITY), num_bytes)
+
+    def _point(self, target: Target, capacity: int) -> None:
+        tables = self._tables
+        at = tables.address[id(target)]
+        tables.put(at + layout.TARGET_CAPACITY, capacity)
+        tables.put(at + layout.TARGET_VALID, int(self._valid[at].ctypes.data))
+        if at in self._data:
+            tables.put(at + layout.TARGET_DATA, int(self._data[at].ctypes.data))
+            tables.put(at + layout.TARGET_DATA_CAPACITY, len(self._data[at]))
+        if at in self._offsets:
+            tables.put(at + layout.TARGET_OFFSETS, int(self._offsets[at].ctypes.data))
+
+    def _arrays(self, scope: Scope, num_rows: int) -> list[pa.Array]:
+        return [self._array(target, num_rows) for target in scope.targets]
+
+    def _array(self, target: Target, length: int) -> pa.Array:
+        at = self._tables.address[id(target)]
+        type_ = arrow_type(target.type)
+        valid = None
+        if target.nullable:
+            flags = self._valid[at][:length]
+            if not flags.all():
+                valid = pa.py_buffer(np.packbits(flags, bitorder="little"))
+        if target.kind in (layout.STRUCT, layout.ANY_OF):
+            assert target.inner is not None
+            children = self._arrays(target.inner, length)
+            return pa.Array.from_buffers(type_, length, [valid], children=children)
+        if target.kind == layout.LIST:
+            assert target.inner is not None
+            num_elements = int(self._offsets[at][length])
+            children = self._arrays(target.inner, num_elements)
+            if target.fixed >= 0:
+                return pa.Array.from_buffers(type_, length, [valid], children=children)
+            offsets = self._pool.lend(self._offsets[at], length + 1)
+            return pa.Array.from_buffers(type_, length, [valid, offsets], children=children)
+        if target.kind in VARIABLE:
+            offsets = self._pool.lend(self._offsets[at], length + 1)
+            data = self._pool.lend(self._data[at], int(self._offsets[at][length]))
+            return pa.Array.from_buffers(type_, length, [valid, offsets, data])
+        if target.kind == layout.BOOL:
+            bits = pa.py_buffer(np.packbits(self._data[at][:length], bitorder="little"))
+            return pa.Array.from_buffers(type_, length, [valid, bits])
+        width = self._tables.get(at + layout.TARGET_WIDTH)
+        data = self._pool.lend(self._data[at], length * width)
+        return pa.Array.from_buffers(type_, length, [valid, data])
+
+
+class _Pool:
+    """Buffers that come back when the last Arrow array over them is gone, since fresh pages are slow."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
+        self._lent: dict[int, weakref.ref[npt.NDArray[np.generic]]] = {}
+
+    def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
+        size = 1 << max(6, (num_bytes - 1).bit_length())
+        free = self._free[size]
+        return free.pop() if free else np.empty(size, np.uint8)
+
+    def give(self, buffer: npt.NDArray[np.uint8]) -> None:
+        self._free[buffer.nbytes].append(buffer.view(np.uint8))
+
+    def lend(self, buffer: npt.NDArray[np.generic], length: int) -> pa.Buffer:
+        """A read-only Arrow buffer of the first entries, over the same memory."""
+        lent = buffer[:length]
+
+        def give_back(_: object, key: int = id(lent)) -> None:
+            self._lent.pop(key, None)
+            self.give(buffer.view(np.uint8))
+
+        self._lent[id(lent)] = weakref.ref(lent, give_back)
+        return pa.py_buffer(lent)

@@ -1,0 +1,30 @@
+"""Errors of reading MongoDB: one tree, with `MongoError` at its root.
+
+MongoError
+├── FieldError          fields that contradict each other or a path that cannot be read
+├── SourceError         the source as declared cannot be read: no such collection, wrong options, no right to read
+├── BrokenBatch         bytes that are no sequence of BSON documents
+└── ReadFailed          a read that was retried as often as allowed, or whose point in time is gone
+"""
+
+from __future__ import annotations
+
+
+class MongoError(Exception):
+    """Anything that goes wrong between a MongoDB source and its columns."""
+
+
+class FieldError(MongoError, ValueError):
+    """Fields contradict each other, or a path or type cannot be read."""
+
+
+class SourceError(MongoError):
+    """The source as declared cannot be read."""
+
+
+class BrokenBatch(MongoError):  # noqa: N818 - a noun of the domain
+    """Bytes that should be BSON documents, one after the other, are not."""
+
+
+class ReadFailed(MongoError):  # noqa: N818 - a noun of the domain
+    """A read could not be completed; nothing has been published."""
