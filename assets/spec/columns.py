@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.spec.base import Bool, Int, Model, Number, Path, Str
+from assets.spec.column_rules import check_bounds, check_missing, check_single, check_transform
 
 NumberDtype = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
@@ -32,7 +32,7 @@ Timezone = Annotated[Str, AfterValidator(_timezone)]
 class Clip(Model):
     """Limit values to the closed interval [low, high]."""
 
-    clip: tuple[Number, Number]
+    clip: tuple[Number, Number] = Field(description="Lowest and highest value.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Clip:
@@ -44,63 +44,10 @@ class Clip(Model):
 class Impute(Model):
     """Give missing values (NaN, or False in the mask) a value: of the train rows, or declared."""
 
-    impute: Literal["mean", "median"] | Number
+    impute: Literal["mean", "median"] | Number = Field(description="What missing values become.")
 
 
 NumberTransform = Literal["standardize", "min_max", "robust", "log1p", "impute"] | Clip | Impute
-
-
-def _check_missing(column: Any, allowed: tuple[str, ...]) -> None:
-    if column.missing not in allowed:
-        raise ValueError(
-            f"missing: {column.missing} does not fit kind {column.kind}; allowed: {', '.join(allowed)}"
-        )
-    default = getattr(column, "default", None)
-    if (column.missing == "default") != (default is not None):
-        raise ValueError("missing: default and default: VALUE go together; got only one of them")
-
-
-def _check_single(path: str, kind: str) -> None:
-    if "*" in path.split("."):
-        raise ValueError(f"path {path!r} selects many values, kind {kind} takes one; use kind list or vector")
-
-
-def _check_bounds(column: Any, dtype: str) -> None:
-    low, high = column.minimum, column.maximum
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"minimum {low} is above maximum {high}")
-    if dtype.startswith(("int", "uint")):
-        info = np.iinfo(dtype)
-        for name in ("minimum", "maximum"):
-            bound = getattr(column, name)
-            if bound is not None and not info.min <= bound <= info.max:
-                raise ValueError(f"{name} {bound} is outside {dtype}, which holds {info.min} to {info.max}")
-    default = getattr(column, "default", None)
-    if default is not None:
-        if dtype.startswith(("int", "uint")):
-            info = np.iinfo(dtype)
-            if isinstance(default, float) or not info.min <= default <= info.max:
-                raise ValueError(
-                    f"default {default} is no {dtype}; whole numbers from {info.min} to {info.max} are"
-                )
-        elif abs(default) > float(np.finfo(dtype).max):
-            raise ValueError(f"default {default} overflows {dtype}")
-        if (low is not None and default < low) or (high is not None and default > high):
-            raise ValueError(f"default {default} is outside minimum {low} and maximum {high}")
-
-
-def _check_transform(column: Any) -> None:
-    scaled = False
-    for step in column.transform:
-        if step in ("standardize", "min_max", "robust"):
-            scaled = True
-        elif scaled:
-            name = step if isinstance(step, str) else next(iter(type(step).model_fields))
-            raise ValueError(f"{name} must come before standardize, min_max and robust")
-    if sum(step == "log1p" for step in column.transform) > 1:
-        raise ValueError("log1p may be given once")
-    if column.bake and not column.transform:
-        raise ValueError("bake: true needs a transform to bake")
 
 
 FLOAT_MISSING = ("required", "default", "nan", "mask")
@@ -111,35 +58,44 @@ PLAIN_MISSING = ("required", "mask")
 class ValueColumn(Model):
     """What every column of values has."""
 
-    path: Path
+    path: Path = Field(
+        description="Dotted path into the document; a number selects from an array, `*` takes all."
+    )
     missing: Missing = Field("required", description="What an absent or null value becomes.")
     coerce: Bool = Field(False, description="Allow lossless conversions from other types.")
-    description: Str = ""
+    description: Str = Field(
+        "", description="What the values mean; shown in the UI and kept with the shards."
+    )
 
 
 class NumberColumn(ValueColumn):
     """One number a row."""
 
     kind: Literal["number"]
-    dtype: NumberDtype = "float32"
-    default: Number | None = None
-    minimum: Number | None = None
-    maximum: Number | None = None
+    dtype: NumberDtype = Field(
+        "float32", description="NumPy dtype in the shards; values that do not fit are rejected."
+    )
+    default: Number | None = Field(None, description="Value with `missing: default`.")
+    minimum: Number | None = Field(None, description="Smaller values are rejected.")
+    maximum: Number | None = Field(None, description="Larger values are rejected.")
     non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
     round: Bool = Field(
         False, description="Let whole numbers that a float dtype cannot hold exactly be rounded to nearest."
     )
-    transform: list[NumberTransform] = Field(default_factory=list)
+    transform: list[NumberTransform] = Field(
+        default_factory=list,
+        description="Steps fitted on the train rows, applied by the loader in this order.",
+    )
     bake: Bool = Field(
         False, description="Store transformed values instead of applying the fit in the loader."
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> NumberColumn:
-        _check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
-        _check_single(self.path, self.kind)
-        _check_bounds(self, self.dtype)
-        _check_transform(self)
+        check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
+        check_single(self.path, self.kind)
+        check_bounds(self, self.dtype)
+        check_transform(self)
         return self
 
 
@@ -151,18 +107,29 @@ class VectorColumn(Model):
     paths: list[Path] | None = Field(
         None, min_length=1, max_length=4096, description="One number each, stacked in this order."
     )
-    length: Int | None = Field(None, ge=1, le=1 << 20)
-    dtype: NumberDtype = "float32"
-    missing: Missing = "required"
-    default: Number | None = None
-    coerce: Bool = False
-    minimum: Number | None = None
-    maximum: Number | None = None
-    non_finite: Bounded = "reject"
-    round: Bool = False
-    transform: list[NumberTransform] = Field(default_factory=list)
-    bake: Bool = False
-    description: Str = ""
+    length: Int | None = Field(None, ge=1, le=1 << 20, description="Elements of the list at `path`.")
+    dtype: NumberDtype = Field(
+        "float32", description="NumPy dtype in the shards; values that do not fit are rejected."
+    )
+    missing: Missing = Field("required", description="What an absent or null value becomes.")
+    default: Number | None = Field(None, description="Value with `missing: default`.")
+    coerce: Bool = Field(False, description="Allow lossless conversions from other types.")
+    minimum: Number | None = Field(None, description="Smaller values are rejected.")
+    maximum: Number | None = Field(None, description="Larger values are rejected.")
+    non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
+    round: Bool = Field(
+        False, description="Let whole numbers that a float dtype cannot hold exactly be rounded to nearest."
+    )
+    transform: list[NumberTransform] = Field(
+        default_factory=list,
+        description="Steps fitted on the train rows, applied by the loader in this order.",
+    )
+    bake: Bool = Field(
+        False, description="Store transformed values instead of applying the fit in the loader."
+    )
+    description: Str = Field(
+        "", description="What the values mean; shown in the UI and kept with the shards."
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> VectorColumn:
@@ -174,10 +141,10 @@ class VectorColumn(Model):
             if self.length not in (None, len(self.paths)):
                 raise ValueError(f"length {self.length} differs from the {len(self.paths)} paths")
             for path in self.paths:
-                _check_single(path, "vector with paths")
-        _check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
-        _check_bounds(self, self.dtype)
-        _check_transform(self)
+                check_single(path, "vector with paths")
+        check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
+        check_bounds(self, self.dtype)
+        check_transform(self)
         return self
 
     @property
@@ -203,18 +170,24 @@ class CategoryColumn(ValueColumn):
     type: Literal["string", "int64", "bool"] = Field(
         "string", description="Type of an open or hashed category."
     )
-    hash_buckets: Int | None = Field(None, ge=1, le=(1 << 31) - 1)
+    hash_buckets: Int | None = Field(
+        None, ge=1, le=(1 << 31) - 1, description="Number of buckets; the code is a hash of the value."
+    )
     minimum_count: Int = Field(1, ge=1, description="Open values rarer than this in train become unknown.")
     unknown: Literal["reject", "code"] | None = Field(
         None, description="A value outside the vocabulary; reject when values are declared, else code."
     )
-    default: CategoryValue | None = None
-    transform: list[Literal["one_hot"]] = Field(default_factory=list, max_length=1)
+    default: CategoryValue | None = Field(None, description="Value with `missing: default`.")
+    transform: list[Literal["one_hot"]] = Field(
+        default_factory=list,
+        max_length=1,
+        description="The loader gives rows of zeros and a one instead of codes.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> CategoryColumn:
-        _check_missing(self, OTHER_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, OTHER_MISSING)
+        check_single(self.path, self.kind)
         if self.values is not None and self.hash_buckets is not None:
             raise ValueError("give values or hash_buckets, not both")
         if self.values is not None:
@@ -241,12 +214,12 @@ class MultilabelColumn(ValueColumn):
     """A list of categories as a row of zeros and ones."""
 
     kind: Literal["multilabel"]
-    values: list[Str | Int] = Field(min_length=1)
-    unknown: Literal["reject", "ignore"] = "reject"
+    values: list[Str | Int] = Field(min_length=1, description="Declared values, one element of the row each.")
+    unknown: Literal["reject", "ignore"] = Field("reject", description="A value that is not declared.")
 
     @model_validator(mode="after")
     def _consistent(self) -> MultilabelColumn:
-        _check_missing(self, PLAIN_MISSING)
+        check_missing(self, PLAIN_MISSING)
         if len({(type(value), value) for value in self.values}) != len(self.values):
             raise ValueError("values holds a value twice")
         return self
@@ -256,12 +229,12 @@ class BoolColumn(ValueColumn):
     """True or false."""
 
     kind: Literal["bool"]
-    default: Bool | None = None
+    default: Bool | None = Field(None, description="Value with `missing: default`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> BoolColumn:
-        _check_missing(self, OTHER_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, OTHER_MISSING)
+        check_single(self.path, self.kind)
         return self
 
 
@@ -269,15 +242,17 @@ class DatetimeColumn(ValueColumn):
     """A date, as integers since the epoch or as sine and cosine of a cycle."""
 
     kind: Literal["datetime"]
-    unit: Literal["s", "ms", "us", "ns"] = "ms"
-    cyclic: list[Literal["hour", "weekday", "day", "month", "year"]] = Field(default_factory=list)
-    timezone: Timezone = "UTC"
-    default: Str | None = None
+    unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="Unit of the integers since the epoch.")
+    cyclic: list[Literal["hour", "weekday", "day", "month", "year"]] = Field(
+        default_factory=list, description="Cycles stored as sine and cosine instead of integers."
+    )
+    timezone: Timezone = Field("UTC", description="Time zone in which cycles are counted.")
+    default: Str | None = Field(None, description="ISO 8601 date with `missing: default`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> DatetimeColumn:
-        _check_missing(self, OTHER_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, OTHER_MISSING)
+        check_single(self.path, self.kind)
         if len(set(self.cyclic)) != len(self.cyclic):
             raise ValueError("cyclic names a cycle twice")
         if self.default is not None:
@@ -296,12 +271,12 @@ class TextColumn(ValueColumn):
     kind: Literal["text"]
     tokenizer: Str | None = Field(None, description="A `tokenizers` JSON file.")
     max_tokens: Int | None = Field(None, ge=1, description="Longer token lists are cut here.")
-    default: Str | None = None
+    default: Str | None = Field(None, description="Value with `missing: default`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> TextColumn:
-        _check_missing(self, OTHER_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, OTHER_MISSING)
+        check_single(self.path, self.kind)
         if self.max_tokens is not None and self.tokenizer is None:
             raise ValueError("max_tokens needs a tokenizer")
         return self
@@ -311,21 +286,23 @@ class ListColumn(ValueColumn):
     """A list of any length, nested once or more."""
 
     kind: Literal["list"]
-    element: NumberDtype | Literal["string", "bool"]
-    depth: Int = Field(1, ge=1, le=8)
-    minimum: Number | None = None
-    maximum: Number | None = None
-    non_finite: Bounded = "reject"
-    round: Bool = False
+    element: NumberDtype | Literal["string", "bool"] = Field(description="Type of every element.")
+    depth: Int = Field(1, ge=1, le=8, description="How many lists are inside of one another.")
+    minimum: Number | None = Field(None, description="Smaller elements are rejected.")
+    maximum: Number | None = Field(None, description="Larger elements are rejected.")
+    non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
+    round: Bool = Field(
+        False, description="Let whole numbers that a float dtype cannot hold exactly be rounded to nearest."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ListColumn:
-        _check_missing(self, PLAIN_MISSING)
+        check_missing(self, PLAIN_MISSING)
         if self.element in ("string", "bool"):
             if self.minimum is not None or self.maximum is not None:
                 raise ValueError(f"minimum and maximum need numbers, element is {self.element}")
         else:
-            _check_bounds(self, self.element)
+            check_bounds(self, self.element)
         return self
 
 
@@ -333,22 +310,28 @@ class RecordColumn(ValueColumn):
     """A nested dict, kept as an Arrow struct and given back as a dict."""
 
     kind: Literal["record"]
-    members: dict[Str, RecordMember] = Field(min_length=1)
+    members: dict[Str, RecordMember] = Field(min_length=1, description="Members by key.")
 
     @model_validator(mode="after")
     def _consistent(self) -> RecordColumn:
-        _check_missing(self, PLAIN_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, PLAIN_MISSING)
+        check_single(self.path, self.kind)
         return self
 
 
 class RecordMember(Model):
     """A member of a record column: a scalar, a list, or a record again."""
 
-    type: Literal["int64", "float64", "bool", "datetime", "string", "binary", "objectid", "list", "record"]
-    element: Literal["int64", "float64", "bool", "string"] | None = None
-    members: dict[Str, RecordMember] | None = None
-    missing: Literal["required", "null"] = "required"
+    type: Literal[
+        "int64", "float64", "bool", "datetime", "string", "binary", "objectid", "list", "record"
+    ] = Field(description="Type of the value.")
+    element: Literal["int64", "float64", "bool", "string"] | None = Field(
+        None, description="Type of the elements of a list."
+    )
+    members: dict[Str, RecordMember] | None = Field(None, description="Members of a record.")
+    missing: Literal["required", "null"] = Field(
+        "required", description="What an absent or null value becomes."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> RecordMember:
@@ -363,12 +346,14 @@ class IdColumn(ValueColumn):
     """An identifier: ObjectId, UUID, integer or string."""
 
     kind: Literal["id"]
-    type: Literal["objectid", "uuid", "int64", "string"] = "objectid"
+    type: Literal["objectid", "uuid", "int64", "string"] = Field(
+        "objectid", description="Type of the identifier."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> IdColumn:
-        _check_missing(self, PLAIN_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, PLAIN_MISSING)
+        check_single(self.path, self.kind)
         return self
 
 
@@ -379,8 +364,8 @@ class BinaryColumn(ValueColumn):
 
     @model_validator(mode="after")
     def _consistent(self) -> BinaryColumn:
-        _check_missing(self, PLAIN_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, PLAIN_MISSING)
+        check_single(self.path, self.kind)
         return self
 
 
@@ -388,12 +373,12 @@ class EmbeddingColumn(ValueColumn):
     """A vector packed into one binary value (BSON binary of vector subtype or raw little-endian numbers)."""
 
     kind: Literal["embedding"]
-    length: Int = Field(ge=1, le=1 << 20)
-    dtype: NumberDtype = "float32"
-    non_finite: Bounded = "reject"
+    length: Int = Field(ge=1, le=1 << 20, description="Number of elements.")
+    dtype: NumberDtype = Field("float32", description="Type of the packed numbers.")
+    non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
 
     @model_validator(mode="after")
     def _consistent(self) -> EmbeddingColumn:
-        _check_missing(self, ("required", "nan", "mask") if self.dtype.startswith("float") else PLAIN_MISSING)
-        _check_single(self.path, self.kind)
+        check_missing(self, ("required", "nan", "mask") if self.dtype.startswith("float") else PLAIN_MISSING)
+        check_single(self.path, self.kind)
         return self

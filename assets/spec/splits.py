@@ -40,11 +40,11 @@ class TimeSplits(Model):
     """By a date: each split ends where the next begins."""
 
     by: Literal["time"]
-    field: Path
+    field: Path = Field(description="A date of the document.")
     until: dict[Name, date | datetime | None] = Field(
         min_length=1, max_length=64, description="Exclusive end of each split; the last is null."
     )
-    stratify: Name | None = None
+    stratify: Name | None = Field(None, description="Category column whose shares are reported per split.")
 
     @model_validator(mode="after")
     def _increasing(self) -> TimeSplits:
@@ -66,9 +66,11 @@ class FieldSplits(Model):
     """By a field that names the split; a document with another value is in no split."""
 
     by: Literal["field"]
-    field: Path
-    values: dict[Name, list[Str | Int]] = Field(min_length=1, max_length=64)
-    stratify: Name | None = None
+    field: Path = Field(description="The field that names the split.")
+    values: dict[Name, list[Str | Int]] = Field(
+        min_length=1, max_length=64, description="Values of the field that make each split."
+    )
+    stratify: Name | None = Field(None, description="Category column whose shares are reported per split.")
 
     @model_validator(mode="after")
     def _disjoint(self) -> FieldSplits:
@@ -99,7 +101,7 @@ def _parsable(where: str) -> str:
 class Subset(Model):
     """Rows of a split that satisfy an expression over columns, optionally balanced by a category."""
 
-    split: Name = "train"
+    split: Name = Field("train", description="The split that rows are taken from.")
     where: Annotated[Str, AfterValidator(_parsable)] | None = Field(
         None, description='An expression over columns, such as `age >= 18 and color in ["red", "blue"]`.'
     )
@@ -113,7 +115,9 @@ class Subset(Model):
 class Dedup(Model):
     """What makes two rows duplicates; the first in order is kept."""
 
-    fields: list[Path] | None = Field(None, min_length=1)
+    fields: list[Path] | None = Field(
+        None, min_length=1, description="Paths of documents whose values are compared."
+    )
     content: list[Name] | None = Field(
         None, min_length=1, description="Columns whose stored values are compared."
     )
