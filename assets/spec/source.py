@@ -34,7 +34,7 @@ class Source(Model):
         None, description="Date of last change; lets a partition fetch only newer documents."
     )
     read_preference: Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"] = (
-        "primary"
+        Field("primary", description="Which members of a replica set are read.")
     )
     max_documents_per_second: Number | None = Field(None, gt=0, description="Upper bound of the read rate.")
     memory_budget_mb: Int = Field(512, ge=64, description="Memory that one extraction may use, MiB.")
