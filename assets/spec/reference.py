@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from assets.spec import DatasetSpec
 
 Schema = dict[str, Any]
+
+COMMON = 8  # a key explained in the same words by so many kinds is explained once
 
 SECTIONS = {
     "attributes": ["DatasetSpec"],
@@ -49,7 +52,7 @@ def reference() -> str:
     models = _models()
     parts = []
     for section, names in SECTIONS.items():
-        rows = [row for name in names for row in _rows(models[name], models)]
+        rows = _with_common_first([list(_rows(models[name], models)) for name in names])
         lines = ["| key | allowed | default | what it says |", "| --- | --- | --- | --- |", *rows]
         parts.append(
             "\n".join([f"<details><summary><code>{section}</code></summary>", "", *lines, "", "</details>"])
@@ -67,6 +70,14 @@ def undescribed() -> list[str]:
             if "const" not in member and not _description(member, models):
                 missing.append(f"{name}.{key}: no description")
     return missing
+
+
+def _with_common_first(rows_by_model: list[list[str]]) -> list[str]:
+    """Return all rows, with those that most models repeat given once at the head."""
+    count = Counter(row for rows in rows_by_model for row in rows)
+    common = [row for row in count if count[row] >= COMMON]
+    head = ["| **every kind** | | | |", *common] if common else []
+    return head + [row for rows in rows_by_model for row in rows if row not in common]
 
 
 def _models() -> dict[str, Schema]:
