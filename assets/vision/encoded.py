@@ -1,0 +1,50 @@
+"""Pictures that stay encoded: the original bytes where any plain decoder gives the right pixels, else PNG."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from assets.vision.errors import PictureError
+from assets.vision.recipe import Recipe
+from assets.vision.signature import format_of
+
+_KEPT: Final = frozenset({"JPEG", "PNG", "WEBP"})
+_MODES: Final = {"rgb": "RGB", "gray": "L", "rgba": "RGBA", "keep16": "I;16"}
+
+
+def keep_or_encode(data: bytes, pixels: npt.NDArray[Any], recipe: Recipe) -> bytes:
+    """Give bytes that decode to `pixels` with nothing but a decoder and a conversion of mode.
+
+    The original is kept when that holds for it; a picture that needs its orientation, its profile or a colour
+    behind its transparent pixels is stored as PNG, without loss, with all of that applied.
+
+    Parameters
+    ----------
+    data
+        The original, which decodes.
+    pixels
+        (H, W, channels), as `render` gave them at full size.
+    """
+    if format_of(data) in _KEPT and _decodes_to(data, pixels, recipe):
+        return data
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    target = io.BytesIO()
+    image.save(target, "PNG", compress_level=6)
+    return target.getvalue()
+
+
+def _decodes_to(data: bytes, pixels: npt.NDArray[Any], recipe: Recipe) -> bool:
+    try:
+        with Image.open(io.BytesIO(data), formats=sorted(_KEPT)) as image:
+            plain = np.asarray(
+                image if image.mode == _MODES[recipe.mode] else image.convert(_MODES[recipe.mode])
+            )
+    except (OSError, ValueError, PictureError, Image.DecompressionBombError):
+        return False
+    plain = plain.reshape(plain.shape[0], plain.shape[1], -1)
+    return plain.shape == pixels.shape and bool((plain == pixels).all())

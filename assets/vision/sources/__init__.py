@@ -1,0 +1,1 @@
+"""Where pictures come from: the document itself, GridFS, files below a root, object stores, URLs."""
