@@ -1,9 +1,15 @@
-"""Every key of a `defs.yaml` as Markdown tables, out of the models: `python -m assets.spec.reference`."""
+"""Every key of a `defs.yaml` as Markdown tables, out of the models.
+
+python -m assets.spec.reference            # prints them
+python -m assets.spec.reference README.md  # refreshes them between the markers of a document
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from assets.spec import DatasetSpec
@@ -46,13 +52,26 @@ SECTIONS = {
     "refresh, runs, storage": ["Refresh", "Runs", "Storage"],
 }
 
+UNTAGGED = {
+    "UrlPolicy": "`urls`",
+    "RecordMember": "each of `members`",
+    "Clip": "a step of `transform`",
+    "Impute": "a step of `transform`",
+    "Subset": "each of `subsets`",
+    "Dedup": "`dedup`",
+    "Refresh": "`refresh`",
+    "Runs": "`runs`",
+    "Storage": "`storage`",
+}
+BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
+
 
 def reference() -> str:
     """Return the tables, one foldable section for each part of the YAML."""
     models = _models()
     parts = []
     for section, names in SECTIONS.items():
-        rows = _with_common_first([list(_rows(models[name], models)) for name in names])
+        rows = _with_common_first([list(_rows(name, models)) for name in names])
         lines = ["| key | allowed | default | what it says |", "| --- | --- | --- | --- |", *rows]
         parts.append(
             "\n".join([f"<details><summary><code>{section}</code></summary>", "", *lines, "", "</details>"])
@@ -85,14 +104,14 @@ def _models() -> dict[str, Schema]:
     return {"DatasetSpec": whole, **whole["$defs"]}
 
 
-def _rows(model: Schema, models: dict[str, Schema]) -> Iterator[str]:
+def _rows(name: str, models: dict[str, Schema]) -> Iterator[str]:
+    model = models[name]
     properties: dict[str, Schema] = model.get("properties", {})
-    tag = next(
-        (f"`{key}: {member['const']}`" for key, member in properties.items() if "const" in member), None
-    )
-    if tag:
-        first_line = str(model["description"]).split("\n\n")[0].replace("\n", " ")
-        yield f"| **{tag}** | | | {_cell(first_line)} |"
+    tags = [f"`{key}: {member['const']}`" for key, member in properties.items() if "const" in member]
+    for heading in [*tags, UNTAGGED.get(name, "")][:1]:
+        if heading:
+            first_line = str(model["description"]).split("\n\n")[0].replace("\n", " ")
+            yield f"| **{heading}** | | | {_cell(first_line)} |"
     for key, member in properties.items():
         if "const" in member:
             continue
@@ -164,5 +183,15 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def refresh(text: str) -> str:
+    """Return a document with everything between its two markers replaced by the tables."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{reference()}\n\n{END}{tail}"
+
+
 if __name__ == "__main__":
-    print(reference())
+    for name in sys.argv[1:]:
+        Path(name).write_text(refresh(Path(name).read_text(encoding="utf-8")), encoding="utf-8")
+    if not sys.argv[1:]:
+        print(reference())
