@@ -204,9 +204,9 @@ def check_share(spec: DatasetSpec, asset: str, partition: str, rejects: Rejects,
     if total and num_rejects / total > spec.checks.max_reject_share:
         reasons = ", ".join(f"{reason} {count}" for reason, count in rejects.by_reason.most_common())
         raise TooManyRejects(
-            f"{spec.name}/{asset}[{partition}]: {num_rejects} of {total} rows rejected ({reasons}), allowed is "
-            f"a share of {spec.checks.max_reject_share:g}; nothing was published. Mend the documents, or raise "
-            "checks.max_reject_share"
+            f"{spec.name}/{asset}[{partition}]: {num_rejects} of {total} rows rejected ({reasons}), allowed "
+            f"is a share of {spec.checks.max_reject_share:g}; nothing was published. Mend the documents, or "
+            "raise checks.max_reject_share"
         )
 
 

@@ -1,7 +1,7 @@
 """Errors of building records and snapshots: one tree, with `ColumnError` at its root.
 
 ColumnError
-├── NotMaterialized     an input of the asset has no version, or one of other documents: says what to materialize
+├── NotMaterialized     an input of the asset has no version, or one of other documents
 ├── TooManyRejects      more rows cannot be used than the specification allows; nothing was published
 └── ExpressionError     a filter expression names a column or compares values that do not go together
 """

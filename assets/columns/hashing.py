@@ -55,7 +55,7 @@ def hash_rows(matrix: npt.NDArray[np.generic], seed: np.uint64) -> Hashes:
     octets = np.ascontiguousarray(matrix).reshape(num_rows, -1).view(np.uint8).reshape(num_rows, -1)
     if octets.shape[1] > SHORT_BYTES:
         digests = np.fromiter(
-            (xxhash.xxh3_64_intdigest(row, seed=int(seed)) for row in octets), np.uint64, num_rows
+            (xxhash.xxh3_64_intdigest(row.data, seed=int(seed)) for row in octets), np.uint64, num_rows
         )
         return mix(digests)
     return _hash_short(octets, seed)
@@ -135,7 +135,7 @@ def _hash_slices(
         if length <= SHORT_BYTES:
             out[rows] = _hash_short(_gather(octets, starts[rows], length), seed)
         else:
-            view = memoryview(octets)
+            view = octets.data
             number = int(seed)
             digests = np.fromiter(
                 (
@@ -158,7 +158,7 @@ def _gather(octets: Bytes, starts: npt.NDArray[np.int64], length: int) -> Bytes:
         and bool((np.diff(starts) == length).all())
     ):
         return octets[first : first + num_rows * length].reshape(num_rows, length)
-    return octets[starts[:, None] + np.arange(length)]
+    return np.take(octets, starts[:, None] + np.arange(length))
 
 
 def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
@@ -195,7 +195,7 @@ def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
 
 
 def hash_array(array: pa.Array, seed: np.uint64) -> Hashes:
-    """Hash every value of an Arrow array of any type, nested ones by their parts; null is a value of its own."""
+    """Hash every value of an Arrow array of any type, nested ones by their parts; null is a value too."""
     kind = array.type
     if pa.types.is_struct(kind):
         out = np.full(len(array), seed, np.uint64)

@@ -47,7 +47,7 @@ class Encoded:
 
 
 class Encoder(ABC):
-    """Turns one declared column's values into stored rows. Batches are given in order, from one thread at a time.
+    """Turns one declared column's values into stored rows. Batches come in order, from one thread at a time.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ class Encoder(ABC):
         """Summarise the rows of a batch where `rows` is True."""
 
     def observe(self, encoded: Encoded, train: BoolArray, rest: BoolArray) -> None:
-        """Take note of a batch's train rows and its other valid rows; most encoders have nothing to note."""
+        """Take note of a batch's train rows and its other valid rows."""
+        del encoded, train, rest  # nothing to note for most kinds
 
     def tables(self) -> Mapping[str, pa.Table]:
         """Give the tables that the column leaves beside its rows."""

@@ -270,7 +270,8 @@ def lookup(array: pa.Array, values: list[Any]) -> AnyArray:
 def _index(array: pa.Array, values: list[Any], places: list[int]) -> AnyArray:
     found = pc.index_in(array, value_set=pa.array(values, array.type), skip_nulls=True)
     table = np.array([*places, -1], np.int32)
-    return table[found.fill_null(len(places)).to_numpy(zero_copy_only=False)]
+    codes: AnyArray = table[found.fill_null(len(places)).to_numpy(zero_copy_only=False)]
+    return codes
 
 
 def scalar_of(value: pa.Scalar) -> Any:

@@ -121,14 +121,18 @@ def phase(cycle: str, local: IntArray) -> AnyArray:
     month, `month` the month of the year, `year` the day of the year; the last three by their real lengths.
     """
     if cycle == "hour":
-        return (local % DAY_MS) / DAY_MS
+        day: AnyArray = (local % DAY_MS) / DAY_MS
+        return day
     if cycle == "weekday":
-        return ((local // DAY_MS + 3) % 7 + (local % DAY_MS) / DAY_MS) / 7.0
+        week: AnyArray = ((local // DAY_MS + 3) % 7 + (local % DAY_MS) / DAY_MS) / 7.0
+        return week
     stamps = local.astype("datetime64[ms]")
     months, years = stamps.astype("datetime64[M]"), stamps.astype("datetime64[Y]")
     if cycle == "month":
-        return (months - years.astype("datetime64[M]")).astype(np.int64) / 12.0
-    unit, start = ("M", months) if cycle == "day" else ("Y", years)
+        month: AnyArray = (months - years.astype("datetime64[M]")).astype(np.int64) / 12.0
+        return month
+    start = months if cycle == "day" else years
     begin = start.astype("datetime64[ms]").astype(np.int64)
-    end = (start + np.timedelta64(1, unit)).astype("datetime64[ms]").astype(np.int64)
-    return (local - begin) / (end - begin)
+    end = (start + 1).astype("datetime64[ms]").astype(np.int64)
+    share: AnyArray = (local - begin) / (end - begin)
+    return share

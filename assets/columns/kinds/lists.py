@@ -109,9 +109,10 @@ def offsets_of(array: pa.Array, present: BoolArray | None) -> IntArray:
         return np.arange(len(array) + 1, dtype=np.int64) * array.type.list_size
     offsets = np.asarray(array.offsets.to_numpy(zero_copy_only=False), np.int64)
     if present is None:
-        return offsets - offsets[0]
+        from_zero: IntArray = offsets - offsets[0]
+        return from_zero
     lengths = np.where(present, np.diff(offsets), 0)
-    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
 
 
 def owners_of(offsets: list[IntArray], leaves: IntArray) -> IntArray:
@@ -208,10 +209,10 @@ def load_tokenizer(name: str, path: str) -> Any:
         The library is not installed, or the file is absent, too large or no tokenizer.
     """
     try:
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise ColumnError(
-            f"column {name}: tokenizer {path} needs the library tokenizers; pip install 'shardmill[tokenizers]'"
+            f"column {name}: tokenizer {path} needs a library; pip install 'shardmill[tokenizers]'"
         ) from error
     file = Path(path)
     if not file.is_file():

@@ -84,7 +84,7 @@ class NumbersEncoder(Encoder):
         return encoded
 
     def masks(self, present: BoolArray | None, num_rows: int) -> dict[str, AnyArray | pa.Array]:
-        """Give the masks that are stored beside the numbers: of rows, and of the elements of stacked fields."""
+        """Give the masks stored beside the numbers: of rows, and of the elements of stacked fields."""
         masks: dict[str, AnyArray | pa.Array] = {}
         if self.mask is not None:
             rows = np.ones(num_rows, np.bool_) if present is None else present

@@ -1,7 +1,7 @@
 """Numbers made into a declared dtype: exactly, or rounded in the last place, or rejected.
 
 A value outside the dtype is rejected. Whole numbers up to 2**53 must be exact in the dtype (16,777,217 is no
-float32) unless `round: true` is declared: they are counts, codes and times, where a change by one is an error.
+float32) unless `round: true` is declared: they are counts, codes and times, where one more is an error.
 Numbers with a fraction, and doubles above 2**53, are measurements: they are rounded to the nearest value of
 the float dtype, which is what declaring it means, but never to zero or infinity.
 """

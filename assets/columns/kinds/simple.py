@@ -151,9 +151,9 @@ VECTOR_DTYPES = {0x03: "int8", 0x27: "float32"}
 class EmbeddingEncoder(Encoder):
     """A vector inside one BSON binary value.
 
-    Subtype 9 is the BSON vector (MongoDB specification "BSON Binary Subtype 9 - Vector"): a byte that names the
-    dtype, a byte of padding, the numbers in little-endian order. Other subtypes are raw little-endian numbers of
-    the declared dtype.
+    Subtype 9 is the BSON vector (MongoDB specification "BSON Binary Subtype 9 - Vector"): a byte that names
+    the dtype, a byte of padding, the numbers in little-endian order. Other subtypes are raw little-endian
+    numbers of the declared dtype.
     """
 
     def __init__(self, name: str, spec: EmbeddingColumn) -> None:

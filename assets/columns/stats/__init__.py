@@ -1,1 +1,1 @@
-"""Summaries of columns that merge: of batches into partitions, of partitions into snapshots, with no second pass."""
+"""Summaries of columns that merge: batches into partitions, partitions into snapshots, no second pass."""

@@ -22,7 +22,7 @@ _MANTISSA_BITS = 53
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of bins [k * 2**exponent, (k + 1) * 2**exponent) for k = first, first + 1, ...; empty without counts."""
+    """Counts of bins [k * 2**exponent, (k + 1) * 2**exponent) for k = first, first + 1, ..."""
 
     exponent: int
     first: int

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Rows = 4_096
+BLOCK_ROWS = 4_096
 
 
 @dataclass(slots=True)
@@ -55,8 +55,8 @@ class Moments:
         Rows are taken a few thousand at a time, so that a float64 copy stays in the processor's cache.
         """
         total = cls.empty(values.shape[1])
-        for start in range(0, len(values), Rows):
-            total = total.merge(cls._of_block(values[start : start + Rows].astype(np.float64)))
+        for start in range(0, len(values), BLOCK_ROWS):
+            total = total.merge(cls._of_block(values[start : start + BLOCK_ROWS].astype(np.float64)))
         return total
 
     @classmethod
@@ -106,7 +106,7 @@ class Moments:
 
     @property
     def std(self) -> Floats:
-        """Standard deviation of the rows as a population (divided by their number); 0 where there are none."""
+        """Standard deviation of the rows as a population; 0 where there are none."""
         return np.sqrt(np.maximum(self.m2, 0.0) / np.maximum(self.count, 1))
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from assets.columns.stats.moments import Moments
 
 @dataclass(slots=True)
 class NumberSummary:
-    """Moments of `width` elements, with quantiles of each where asked for, and a histogram of a single one."""
+    """Moments of `width` elements, quantiles of each where asked for, a histogram of a single one."""
 
     moments: Moments
     digests: list[Digest] | None
