@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from shards import arrow_types, names
 from shards.catalog import Catalog
-from shards.commit import Commit, Directories, plain_json, publish, read_back
-from shards.errors import CommitFailed, CommitStateUnknown, DamagedFile, InvalidArgument
+from shards.commit import Commit, Directories, draft, plain_json, publish, read_back
+from shards.errors import CommitConflict, CommitFailed, DamagedFile, InvalidArgument
 from shards.manifest import ColumnEntry, Manifest, Shard, TableEntry, hash_content
 from shards.schema import Column, Provenance
 from shards.writers import ColumnWriter, NpyWriter, TableWriter, column_writer
@@ -102,15 +102,19 @@ class AttemptBase:
         try:
             manifest = build(empty)
             manifest = replace(manifest, content_hash=hash_content(manifest))
-            commit = publish(self._catalog, self._directories, self.directory, manifest)
-        except CommitStateUnknown:
-            self._state = "unknown"
-            raise
+            draft(self._catalog, self._directories, self.directory, manifest)
         except (OSError, DamagedFile) as error:
             raise CommitFailed(f"{self.directory}: {error}; nothing was published") from error
+        self._state = "unknown"  # from here on, an interrupt must not remove what may be published
+        try:
+            commit = publish(self._catalog, self.directory, manifest)
+        except (CommitConflict, CommitFailed):
+            self._state = "open"
+            raise
         if commit.created:
             self._state = "published"
         else:
+            self._state = "open"
             self.abandon()
         return commit
 

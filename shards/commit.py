@@ -33,6 +33,9 @@ from shards.storage import Storage
 from shards.version import Version
 from shards.writers import WrittenFile
 
+DRAFT = "manifest.json"
+"""Name of the manifest inside its attempt directory, before and after the link."""
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -98,61 +101,57 @@ def read_back(storage: Storage, directory: str, written: WrittenFile) -> Shard:
     return Shard(written.file, written.rows, written.size_bytes, whole.hexdigest())
 
 
-def publish(catalog: Catalog, directories: Directories, directory: str, manifest: Manifest) -> Commit:
-    """Publish a verified attempt under its number, or find that its content is published already."""
+def draft(catalog: Catalog, directories: Directories, directory: str, manifest: Manifest) -> None:
+    """Write the manifest into its attempt and make everything durable that the link will need."""
+    storage = catalog.storage
+    path = f"{directory}/{DRAFT}"
+    data = dump(manifest)
+    try:
+        parse(path, data)
+    except ManifestError as error:
+        raise InvalidArgument(f"the version cannot be described: {error}") from error
+    directories.ensure(names.manifest_directory(manifest.dataset, manifest.asset, manifest.partition))
+    with contextlib.closing(storage.create(path)) as file:
+        file.write(data)
+        file.sync()
+    if storage.read(path, len(data)) != data:
+        raise DamagedFile(path, "reads back differently from what was written")
+    storage.sync_directory(directory)
+
+
+def publish(catalog: Catalog, directory: str, manifest: Manifest) -> Commit:
+    """Link a drafted manifest to its number, or find that its content is published already."""
     storage = catalog.storage
     manifests = names.manifest_directory(manifest.dataset, manifest.asset, manifest.partition)
     target = f"{manifests}/{names.manifest_name(manifest.number)}"
-    source = f"{directory}/manifest.json"
-    data = dump(manifest)
     try:
-        parse(target, data)
-    except ManifestError as error:
-        raise InvalidArgument(f"the version cannot be described: {error}") from error
-    try:
-        directories.ensure(manifests)
-        if manifest.number > 1:
-            existing = _same_content(catalog, manifest, manifest.number - 1)
-            if existing is not None:
-                storage.sync_directory(manifests)
-                return Commit(existing, created=False)
-        with contextlib.closing(storage.create(source)) as file:
-            file.write(data)
-            file.sync()
-        if storage.read(source, len(data)) != data:
-            raise DamagedFile(source, "reads back differently from what was written")
-        storage.sync_directory(directory)
+        existing = _same_content(catalog, manifest, manifest.number - 1)
     except OSError as error:
         raise CommitFailed(f"{target}: {error}; nothing was published") from error
-    return _link(catalog, manifests, source, target, manifest)
-
-
-def _link(catalog: Catalog, manifests: str, source: str, target: str, manifest: Manifest) -> Commit:
-    storage = catalog.storage
-    try:
-        storage.link(source, target)
-    except FileExistsError:
-        existing = _same_content(catalog, manifest, manifest.number)
-        if existing is None:
-            raise CommitConflict(
-                f"{target}: another writer published this number; begin again from the latest version"
-            ) from None
+    created = False
+    if existing is None:
         try:
-            storage.sync_directory(manifests)
+            storage.link(f"{directory}/{DRAFT}", target)
+            existing, created = Version(storage, manifest, check=False), True
+        except FileExistsError:
+            existing = _same_content(catalog, manifest, manifest.number)
+            if existing is None:
+                raise CommitConflict(
+                    f"{target}: another writer published this number; begin again from the latest version"
+                ) from None
         except OSError as error:
-            raise CommitStateUnknown(f"{target}: {error} while syncing its directory") from error
-        return Commit(existing, created=False)
-    except OSError as error:
-        raise CommitStateUnknown(f"{target}: {error} while linking the manifest") from error
+            raise CommitStateUnknown(f"{target}: {error} while linking the manifest") from error
     try:
         storage.sync_directory(manifests)
     except OSError as error:
         raise CommitStateUnknown(f"{target}: {error} while syncing its directory") from error
-    return Commit(Version(storage, manifest), created=True)
+    return Commit(existing, created)
 
 
 def _same_content(catalog: Catalog, manifest: Manifest, number: int) -> Version | None:
     """Version `number` if it stands, is whole, and holds the same content."""
+    if number < 1:
+        return None
     try:
         other = catalog.manifest(manifest.dataset, manifest.asset, manifest.partition, number)
         return Version(catalog.storage, other) if other.content_hash == manifest.content_hash else None

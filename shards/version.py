@@ -22,14 +22,17 @@ class Version:
     Safe to share between threads and to pickle. Readers are made anew by each call.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, *, verify: bool = False) -> None:
+    def __init__(
+        self, storage: Storage, manifest: Manifest, *, verify: bool = False, check: bool = True
+    ) -> None:
         self._storage = storage
         self.manifest = manifest
         self._verify = verify
         self.directory = (
             f"{names.data_directory(manifest.dataset, manifest.asset, manifest.partition)}/{manifest.attempt}"
         )
-        check_sizes(storage, self.directory, manifest)
+        if check:
+            check_sizes(storage, self.directory, manifest)
 
     @property
     def dataset(self) -> str:

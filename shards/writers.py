@@ -25,6 +25,10 @@ ARROW_SHARD_BYTES = 64 << 20
 """Most bytes of an Arrow column that are held back in memory until they are written as one batch."""
 
 
+GATHERED_BYTES = 64 << 10
+"""Small writes, as Arrow makes many, are gathered up to this size."""
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
     """A synced file: what its writer knows about it, for comparison when it is read back."""
@@ -44,21 +48,35 @@ class _HashedFile:
     def __init__(self, file: WritableFile, name: str) -> None:
         self._file = file
         self._hash = xxhash.xxh3_128()
+        self._gathered = bytearray()
         self.name = name
         self.size_bytes = 0
         self.closed = False
 
     def write(self, data: Buffer) -> int:
-        self._hash.update(data)
-        count = self._file.write(data)
+        count = memoryview(data).nbytes
+        if len(self._gathered) + count > GATHERED_BYTES:
+            self._drain()
+        if count > GATHERED_BYTES:
+            self._hash.update(data)
+            self._file.write(data)
+        else:
+            self._gathered += data
         self.size_bytes += count
         return count
 
+    def _drain(self) -> None:
+        if self._gathered:
+            self._hash.update(self._gathered)
+            self._file.write(self._gathered)
+            self._gathered = bytearray()
+
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Arrow asks for it; bytes need not be in the file before `finish`."""
 
     def finish(self, rows: int, head: bytes = b"") -> WrittenFile:
         """Write the head over the reserved bytes, sync and close."""
+        self._drain()
         if head:
             self._file.write_at(0, head)
         self._file.sync()
