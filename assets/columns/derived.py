@@ -1,8 +1,8 @@
 """Columns that only a snapshot can make: codes of open vocabularies and baked transforms.
 
 They are versions of their own, asset `derived`, one a partition, aligned with its documents. A partition
-whose rows would come out the same as last time keeps its version, so a snapshot writes again only where a fit or a
-value's code has changed.
+whose rows would come out the same as last time keeps its version, so a snapshot writes again only where a
+fit or a value's code has changed.
 """
 
 from __future__ import annotations

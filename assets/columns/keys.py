@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from assets.columns.hashing import Hashes, combine, hash_array, hash_rows, seed_of
+from assets.columns.hashing import Hashes, combine, hash_array, hash_rows, mix, seed_of, valid_mask
 from assets.spec import DatasetSpec
-from shards import Version
+from shards import ColumnReader, Version
 
-SOURCES = "sources"
-"""Table of the `images` asset: for every image column the hash of each row's source bytes."""
+SOURCE = "{name}__source"
+"""Column of the `images` asset: 128-bit hash of the bytes that each row's picture was made of, or zeros."""
 
 
 def content_keys(
@@ -50,34 +51,41 @@ def duplicate_keys(
 
 
 def _has_sources(versions: Sequence[Version], names: Sequence[str]) -> bool:
-    return any(SOURCES in version.tables for version in versions if version.asset == "images")
+    images = _images(versions)
+    return all(SOURCE.format(name=name) in images.columns for name in names)
+
+
+def _images(versions: Sequence[Version]) -> Version:
+    return next(version for version in versions if version.asset == "images")
 
 
 def _of_pictures(names: Sequence[str], versions: Sequence[Sequence[Version]], seed: np.uint64) -> Hashes:
-    parts = []
+    """Hash the pictures of every row; a row without any is like no other."""
+    parts, first = [], 0
     for group in versions:
-        images = next(version for version in group if version.asset == "images")
+        images = _images(group)
         out = np.full(images.num_rows, seed, np.uint64)
-        if _has_sources(group, names):
-            table = images.table(SOURCES).read().combine_chunks()
-            for name in names:
-                column = table[name]
-                array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-                out = combine(out, hash_array(array, seed))
-        else:
-            for name in names:
-                out = combine(out, _of_pixels(images, name, seed))
-        parts.append(out)
+        absent = np.ones(images.num_rows, np.bool_)
+        for name in names:
+            source = SOURCE.format(name=name)
+            stored = images.column(source if source in images.columns else name)
+            hashed, blank = _of_column(stored, seed)
+            out, absent = combine(out, hashed), absent & blank
+        numbers = np.arange(first, first + images.num_rows, dtype=np.uint64)
+        parts.append(np.where(absent, mix(numbers ^ seed), out))
+        first += images.num_rows
     return np.concatenate(parts)
 
 
-def _of_pixels(images: Version, name: str, seed: np.uint64) -> Hashes:
-    reader = images.column(name)
-    hashed = []
+def _of_column(reader: ColumnReader, seed: np.uint64) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """Hash a stored column, shard by shard; also tells which rows are all zero."""
+    hashed, blank = [np.zeros(0, np.uint64)], [np.zeros(0, np.bool_)]
     for shard in range(reader.num_shards):
         values = reader.shard(shard)
         if isinstance(values, np.ndarray):
             hashed.append(hash_rows(values, seed))
+            blank.append(~values.reshape(len(values), -1).any(axis=1))
         else:
             hashed.append(hash_array(values, seed))
-    return np.concatenate(hashed) if hashed else np.zeros(0, np.uint64)
+            blank.append(~valid_mask(values))
+    return np.concatenate(hashed), np.concatenate(blank)

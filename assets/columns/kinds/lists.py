@@ -107,12 +107,13 @@ def offsets_of(array: pa.Array, present: BoolArray | None) -> IntArray:
     """Give the offsets of a list array into its flattened values, from zero."""
     if pa.types.is_fixed_size_list(array.type):
         return np.arange(len(array) + 1, dtype=np.int64) * array.type.list_size
-    offsets = np.asarray(array.offsets.to_numpy(zero_copy_only=False), np.int64)
+    offsets: IntArray = np.asarray(array.offsets.to_numpy(zero_copy_only=False), np.int64)
     if present is None:
         from_zero: IntArray = offsets - offsets[0]
         return from_zero
     lengths = np.where(present, np.diff(offsets), 0)
-    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
+    packed: IntArray = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
+    return packed
 
 
 def owners_of(offsets: list[IntArray], leaves: IntArray) -> IntArray:
