@@ -1,4 +1,4 @@
-"""The main job as a newcomer runs it: `python -m demo` in a copy of the repository, with nothing in `data`."""
+"""The main job as a newcomer runs it: `python -m demo` in a copy of the repository without any `data`."""
 
 from __future__ import annotations
 
