@@ -41,7 +41,10 @@ def materialize(spec: DatasetSpec, instance: dg.DagsterInstance) -> dict[str, fl
     tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
     partitioned = spec.partitions.by != "none"
     result = job.execute_in_process(
-        instance=instance, tags=tags if partitioned else None, raise_on_error=False
+        run_config={"loggers": {"console": {}}},
+        instance=instance,
+        tags=tags if partitioned else None,
+        raise_on_error=False,
     )
     reasons = [
         f"{event.step_key}: {event.step_failure_data.error_display_string}"
@@ -75,9 +78,7 @@ class _Plain(logging.Formatter):
 
 def _console(context: dg.InitLoggerContext) -> logging.Logger:
     """Print the messages of assets; Dagster's own events are in its records."""
-    made = logging.getLogger(f"demo.{context.run_id}")
-    made.setLevel(logging.INFO)
-    made.propagate = False
+    made = logging.Logger("demo", logging.INFO)  # of its own: Dagster asks more than once in a run
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Plain())
     handler.addFilter(lambda record: getattr(record, "dagster_meta", {}).get("dagster_event") is None)
