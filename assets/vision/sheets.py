@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ _GAP_PX: Final = 4
 _BACKGROUND: Final = (244, 244, 246)
 _INK: Final = (40, 40, 48)
 _RED: Final = (176, 32, 32)
+_ID: Final = re.compile(r'^\{"\$\w+": "?(.*?)"?\}$')
 
 
 def sheet_of(
@@ -64,11 +66,10 @@ def sheet_of(
 def sheet_of_rejects(
     version: Version, num_rejects: int = 24, max_bytes: int = MAX_SHEET_BYTES
 ) -> bytes | None:
-    """Draw a card for each of the first rejects of a version: reason, what was got, `_id`; None without any."""
-    cards = []
+    """Draw a card for each of the first rejects: reason, what was got, `_id`; None without any."""
+    cards: list[Image.Image] = []
     for batch in version.table("rejects").batches():
-        for reject in batch.slice(0, num_rejects - len(cards)).to_pylist():
-            cards.append(_card(reject))
+        cards += map(_card, batch.slice(0, num_rejects - len(cards)).to_pylist())
         if len(cards) >= num_rejects:
             break
     return _fit(cards, max_bytes) if cards else None
@@ -124,7 +125,11 @@ def _tile(picture: Image.Image, label: str) -> Image.Image:
 def _card(reject: Mapping[str, str | None]) -> Image.Image:
     card = Image.new("RGB", (2 * _TILE_PX, _TILE_PX // 2 + _LABEL_PX), (252, 238, 238))
     draw = ImageDraw.Draw(card)
-    lines = [f"{reject['field']}: {reject['reason']}", f"got {reject['got']}", str(reject["_id"])]
+    lines = [
+        f"{reject['field']}: {reject['reason']}",
+        f"got {reject['got']}",
+        _ID.sub(r"\1", str(reject["_id"])),
+    ]
     for number, line in enumerate(lines):
         printable = "".join(letter if " " <= letter <= "~" else "?" for letter in line)
         draw.text((4, 4 + number * 18), printable[:32], fill=_RED if number == 0 else _INK, font=_font())

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from assets.spec import DatasetSpec
 from assets.spec.images import ImageColumn, MaskImageColumn
-from assets.vision.errors import BuildError, FetchError, PictureError
+from assets.vision.errors import BuildError, PictureError
+from assets.vision.sources.cache import ContentCache
 from assets.vision.sources.files import RootedFiles
 from assets.vision.sources.gridfs import read_pictures
+from assets.vision.sources.http import UrlFetcher
 from assets.vision.sources.locate import Place
+from assets.vision.sources.objects import ObjectFetcher
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -62,6 +65,7 @@ class Gatherer:
         self._cache = cache
         self._pool = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="fetch")
         self._readers: dict[tuple[str, str], Callable[[str, int], bytes]] = {}
+        self._fetchers: list[UrlFetcher] = []
         self._lock = threading.Lock()
 
     def gather(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Key, bytes | PictureError]]:
@@ -83,7 +87,9 @@ class Gatherer:
             yield future.result()
 
     def close(self) -> None:
-        """Wait for what is under way and end the threads."""
+        """End what is under way and the threads."""
+        for fetcher in self._fetchers:
+            fetcher.stop()
         self._pool.shutdown(cancel_futures=True)
 
     def _stored(self, column: str, files: list[Wanted]) -> Iterator[tuple[Key, bytes | PictureError]]:
@@ -122,4 +128,10 @@ class Gatherer:
             if column.root is None:
                 raise BuildError(f"column {name} reads files: expected `root`, got none")
             return RootedFiles(column.root).read
-        raise FetchError("refused", expected="another source", got=kind)
+        if kind == "object":
+            return ObjectFetcher(column.root if column.root and "://" in column.root else None).read
+        owner = column if isinstance(column, ImageColumn) else self._spec.columns[column.image]
+        assert isinstance(owner, ImageColumn)
+        fetcher = UrlFetcher(owner.urls, ContentCache(self._cache) if self._cache else None)
+        self._fetchers.append(fetcher)
+        return fetcher.read
