@@ -14,7 +14,6 @@ from demo.mongod import MongodError
 from demo.report import Outcome, outcome, table
 from demo.seed import DATABASE, seed
 from demo.training import TrainingFailed, train
-from shards import ShardStore
 
 URI = "MONGODB_URI"
 FLOORS = {"digits": 0.97, "tumors": 0.95}
@@ -53,7 +52,7 @@ def run() -> list[Outcome]:
     # Imported only now: Dagster takes a second, and definitions read the environment.
     import dagster as dg
 
-    from assets.resources import store_root
+    from assets.resources import shards
     from assets.spec.load import load_specs
     from demo.pipeline import materialize
 
@@ -67,7 +66,7 @@ def run() -> list[Outcome]:
         started = time.perf_counter()
         trained = train(dataset)
         seconds["training"] = time.perf_counter() - started
-        store = ShardStore(store_root())
+        store = shards().open()
         outcomes.append(outcome(store, dataset, num_documents[dataset], seconds, trained, floor))
     return outcomes
 
