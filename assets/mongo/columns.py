@@ -17,7 +17,7 @@ from assets.mongo.errors import BrokenBatch
 from assets.mongo.fields import Field
 from assets.mongo.plan import VARIABLE, Scope, Target
 from assets.mongo.rejects import Reject, read_rejects
-from assets.mongo.schema import arrow_type, documents_schema
+from assets.mongo.schema import arrow_type, fields_schema
 from assets.mongo.tables import Tables
 from assets.mongo.walker import walk
 
@@ -54,15 +54,14 @@ class Columns:
         flush_bytes: int = 32 << 20,
     ) -> None:
         self.fields = tuple(fields)
-        self.schema = pa.schema(
-            [pa.field(one.name, arrow_type(one.type), nullable=not one.required) for one in fields]
-        )
+        self.schema = fields_schema(fields)
         self.rejects: list[Reject] = []
         self.num_rows = 0
         self.num_rejects = 0
         self._sink = sink
         self._flush_bytes = flush_bytes
         self._fed_bytes = 0
+        self._last_place = 0
         self._tables = Tables(fields)
         self._pool = _Pool()
         self._patches = Patches(self._tables)
@@ -73,8 +72,8 @@ class Columns:
         for target in self._tables.targets:
             self._provide(target, FIRST_ENTRIES, FIRST_BYTES)
 
-    def feed(self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False) -> None:
-        """Walk the documents in `data[start:stop]`.
+    def feed(self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False) -> int:
+        """Walk the documents in `data[start:stop]`; how many there are.
 
         Parameters
         ----------
@@ -92,6 +91,7 @@ class Columns:
             raise ValueError(f"the range {start}:{stop} is not inside {len(view)} bytes")
         tables, state = self._tables, self._tables.base
         address = int(view.ctypes.data)
+        before = self.num_rows + self.num_rejects + self._pending_rows()
         tables.put(state + layout.STATE_POSITION, address + start)
         tables.put(state + layout.STATE_END, address + stop)
         tables.put(state + layout.STATE_ARRAY, array)
@@ -111,9 +111,16 @@ class Columns:
         if status == layout.BROKEN:
             place = tables.get(state + layout.STATE_POSITION) - address
             raise BrokenBatch(f"no BSON document begins at byte {place} of {stop} bytes")
+        self._last_place = tables.get(state + layout.STATE_DOCUMENT) - address
+        num_documents = self.num_rows + self.num_rejects + self._pending_rows() - before
         self._fed_bytes += stop - start
         if self._fed_bytes >= self._flush_bytes:
             self.flush()
+        return num_documents
+
+    def last_place(self) -> int:
+        """Where in the bytes of the last `feed` its last document begins."""
+        return self._last_place
 
     def flush(self) -> None:
         """Hand what has been gathered to the sink, if there is anything."""

@@ -27,12 +27,12 @@ ID = Field("_id", "_id", "raw")
 
 REJECTS = pa.schema(
     [
-        pa.field("_id", pa.large_string(), nullable=True),
-        pa.field("path", pa.large_string(), nullable=False),
-        pa.field("reason", pa.large_string(), nullable=False),
-        pa.field("expected", pa.large_string(), nullable=False),
-        pa.field("got", pa.large_string(), nullable=False),
-        pa.field("field", pa.large_string(), nullable=False),
+        ("_id", pa.large_string()),
+        ("path", pa.large_string()),
+        ("reason", pa.large_string()),
+        ("expected", pa.large_string()),
+        ("got", pa.large_string()),
+        ("field", pa.large_string()),
     ]
 )
 """One row a document that does not fit; `_id` is extended JSON, null where it cannot be read."""
@@ -41,25 +41,23 @@ REJECTS = pa.schema(
 def arrow_type(type_: FieldType) -> pa.DataType:
     """Arrow type of a field's type."""
     if isinstance(type_, ListOf):
-        element = pa.field("item", arrow_type(type_.element), nullable=False)
-        if type_.length is None:
-            return pa.large_list(element)
-        return pa.list_(element, type_.length)
+        element = arrow_type(type_.element)
+        return pa.large_list(element) if type_.length is None else pa.list_(element, type_.length)
     if isinstance(type_, Struct):
-        return pa.struct([arrow_field(member) for member in type_.members])
+        return pa.struct([(member.name, arrow_type(member.type)) for member in type_.members])
     if isinstance(type_, AnyOf):
-        return pa.struct([pa.field(name, SCALARS[name]) for name in type_.alternatives])
+        return pa.struct([(name, SCALARS[name]) for name in type_.alternatives])
     return SCALARS[type_]
 
 
-def arrow_field(one: Field) -> pa.Field:
-    """Arrow field of a field; nullable exactly when the value may be absent."""
-    return pa.field(one.name, arrow_type(one.type), nullable=not one.required)
+def fields_schema(fields: Sequence[Field]) -> pa.Schema:
+    """Arrow schema of fields in order; all nullable, as the shard format keeps no nullability."""
+    return pa.schema([(one.name, arrow_type(one.type)) for one in fields])
 
 
 def documents_schema(fields: Sequence[Field]) -> pa.Schema:
     """Schema of the `documents` table: `_id`, then the fields in order."""
-    return pa.schema([arrow_field(one) for one in (ID, *fields)])
+    return fields_schema((ID, *fields))
 
 
 def describe(type_: FieldType) -> str:

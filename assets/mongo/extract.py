@@ -1,0 +1,315 @@
+"""One collection into columns: in `_id` order, at one point in time, resumed after faults."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.son import SON
+from pymongo import MongoClient
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    CursorNotFound,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+
+from assets.mongo.columns import Columns
+from assets.mongo.errors import ReadFailed, SourceError
+from assets.mongo.read_ahead import read_ahead
+from assets.mongo.replies import MAX_BATCH, Batch, read_replies
+from assets.mongo.server import Guarantee
+from assets.progress import Progress, silent
+
+SNAPSHOT_TOO_OLD = 239
+PASSING_CODES = {
+    6,  # HostUnreachable
+    7,  # HostNotFound
+    43,  # CursorNotFound
+    89,  # NetworkTimeout
+    91,  # ShutdownInProgress
+    175,  # QueryPlanKilled
+    189,  # PrimarySteppedDown
+    237,  # CursorKilled
+    246,  # SnapshotUnavailable
+    262,  # ExceededTimeLimit
+    9001,  # SocketException
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11601,  # Interrupted
+    11602,  # InterruptedDueToReplStateChange
+    13435,  # NotPrimaryNoSecondaryOk
+    13436,  # NotPrimaryOrSecondary
+}
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+EXACT: CodecOptions[Any] = CodecOptions(
+    document_class=SON,
+    tz_aware=True,
+    unicode_decode_error_handler="replace",
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+)
+
+
+class SnapshotGone(Exception):  # noqa: N818 - control flow between this module and its callers
+    """The point in time is older than the history that the server keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The last document that was read: its `_id`, and how many in a row had it (a pipeline may repeat them)."""
+
+    id: Any
+    num_documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is read of one collection.
+
+    Parameters
+    ----------
+    database, collection
+        Names.
+    condition
+        Filter of the documents.
+    pipeline
+        Stages that make documents of those that pass the filter; None reads them as they are.
+    projection
+        Names of the members at the top of the documents that are sent; None for all.
+    hint
+        Index to use, None to let the server choose.
+    order
+        Fields that order the result, `_id` first.
+    """
+
+    database: str
+    collection: str
+    condition: Mapping[str, Any]
+    pipeline: Sequence[Mapping[str, Any]] | None = None
+    projection: tuple[str, ...] | None = None
+    hint: str | None = None
+    order: tuple[str, ...] = ("_id",)
+    allow_disk_use: bool = True
+
+    def command(self, at: Guarantee, comment: str, resume: Resume | None = None) -> dict[str, Any]:
+        """The command that reads it, or what is left of it when it is resumed."""
+        condition: dict[str, Any] = dict(self.condition)
+        order = dict.fromkeys(self.order, 1)
+        beyond: dict[str, Any] | None = None
+        if resume is not None:
+            # `$expr` compares across types; the plain operator would lose every `_id` of another type.
+            operator = "$gt" if self.pipeline is None else "$gte"
+            beyond = {"$expr": {operator: ["$_id", {"$literal": resume.id}]}}
+        if self.pipeline is None:
+            if beyond is not None:
+                condition = {"$and": [condition, beyond]} if condition else beyond
+            command: dict[str, Any] = {"find": self.collection, "filter": condition, "sort": order}
+            if self.projection is not None:
+                command["projection"] = {"_id": 1, **dict.fromkeys(self.projection, 1)}
+            if self.hint is not None:
+                command["hint"] = self.hint
+        else:
+            stages: list[Mapping[str, Any]] = [{"$match": condition}, *self.pipeline]
+            if beyond is not None:
+                stages.append({"$match": beyond})
+            stages.append({"$sort": order})
+            if self.projection is not None:
+                stages.append({"$project": {"_id": 1, **dict.fromkeys(self.projection, 1)}})
+            command = {"aggregate": self.collection, "pipeline": stages}
+        command["allowDiskUse"] = self.allow_disk_use
+        command["comment"] = comment
+        if at.read_concern is not None:
+            command["readConcern"] = at.read_concern
+        return command
+
+
+@dataclass(slots=True)
+class Pace:
+    """How reads treat the server and how long they try.
+
+    Parameters
+    ----------
+    batch_bytes
+        Bytes of BSON a batch should have.
+    max_documents_per_second
+        Upper bound of the rate, None for none.
+    retry_seconds
+        How long a fault may last: a read fails when it makes no progress for so long.
+    read_preference
+        Which members of a replica set are asked.
+    comment
+        What the server's log and `currentOp` show.
+    """
+
+    batch_bytes: int = 4 << 20
+    max_documents_per_second: float | None = None
+    retry_seconds: float = 120.0
+    read_preference: Any = None
+    comment: str = "shardmill"
+
+
+@dataclass(slots=True)
+class Extraction:
+    """Reads one query into columns.
+
+    Parameters
+    ----------
+    client
+        Connected client.
+    query, at, pace
+        What, as of when, how.
+    columns
+        Receives the documents.
+    progress
+        Told the number of documents read.
+    num_resumed
+        Counts how often the read was resumed after a fault.
+    """
+
+    client: MongoClient[Any]
+    query: Query
+    at: Guarantee
+    columns: Columns
+    pace: Pace = field(default_factory=Pace)
+    progress: Progress = silent
+    total: int | None = None
+    num_resumed: int = 0
+    num_documents: int = 0
+    _tail: tuple[Batch, int, int] | None = None
+
+    def run(self) -> int:
+        """Read everything; the number of documents.
+
+        Raises
+        ------
+        ReadFailed
+            When a fault lasts longer than `retry_seconds`.
+        SnapshotGone
+            When the server no longer has the data of the point in time; what was read before stays.
+        SourceError
+            When the server refuses the read for good.
+        """
+        began = time.monotonic()
+        pause, failing_since = FIRST_PAUSE_SECONDS, None
+        while True:
+            before = self.num_documents
+            try:
+                self._read(began)
+                return self.num_documents
+            except PyMongoError as error:
+                self._check(error)
+                now = time.monotonic()
+                if self.num_documents > before or failing_since is None:
+                    pause, failing_since = FIRST_PAUSE_SECONDS, now
+                if now - failing_since > self.pace.retry_seconds:
+                    raise ReadFailed(
+                        f"{self.query.database}.{self.query.collection}: no progress for "
+                        f"{self.pace.retry_seconds:g} s after {self.num_documents} documents "
+                        f"({type(error).__name__}); nothing was published, run it again"
+                    ) from error
+                self.num_resumed += 1
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _check(self, error: PyMongoError) -> None:
+        """Let pass what can pass; raise what cannot."""
+        if isinstance(error, OperationFailure):
+            if error.code == SNAPSHOT_TOO_OLD:
+                raise SnapshotGone from error
+            if error.code in PASSING_CODES or error.has_error_label("RetryableWriteError"):
+                return
+            if isinstance(error, CursorNotFound | ExecutionTimeout):
+                return
+            text = (error.details or {}).get("errmsg", type(error).__name__)
+            raise SourceError(
+                f"{self.query.database}.{self.query.collection}: the server refuses the read "
+                f"(code {error.code}): {text}"
+            ) from error
+        if not isinstance(error, AutoReconnect | ConnectionFailure):
+            raise error
+
+    def _read(self, began: float) -> None:
+        resume = self._resume()
+        command = self.query.command(self.at, self.pace.comment, resume)
+        skip = 0 if resume is None or self.query.pipeline is None else resume.num_documents
+        rate = self.pace.max_documents_per_second
+        with self.client.start_session(causal_consistency=False) as session:
+            batches = read_replies(
+                self.client.get_database(self.query.database),
+                command,
+                session=session,
+                batch_bytes=self.pace.batch_bytes,
+                max_documents=MAX_BATCH if rate is None else max(1, min(MAX_BATCH, int(rate / 4))),
+                read_preference=self.pace.read_preference,
+            )
+            with read_ahead(batches) as replies:
+                for batch in replies:
+                    skip = self._take(batch, skip)
+                    self.progress(self.num_documents, self.total, "documents")
+                    if rate is not None:
+                        _wait(began + self.num_documents / rate)
+
+    def _take(self, batch: Batch, skip: int) -> int:
+        """Walk one batch, without the `skip` documents that were read before the fault."""
+        start = batch.start
+        while skip and start < batch.stop:
+            start = _after(batch, start)
+            skip -= 1
+        if start < batch.stop:
+            self.num_documents += self.columns.feed(batch.data, start, batch.stop, array=True)
+            last = self.columns.last_place()
+            self._tail = (batch, last, 1 if self.query.pipeline is None else self._repeats(batch, start, last))
+        return skip
+
+    def _repeats(self, batch: Batch, start: int, last: int) -> int:
+        """How many documents up to the last one have its `_id`."""
+        last_id = _id_of(batch, last)
+        places = []
+        while start < batch.stop:
+            places.append(start)
+            start = _after(batch, start)
+        num_documents = 0
+        for place in reversed(places):
+            if _id_of(batch, _body(batch, place)) != last_id:
+                return num_documents
+            num_documents += 1
+        before = 0 if self._tail is None or _id_of(*self._tail[:2]) != last_id else self._tail[2]
+        return before + num_documents
+
+    def _resume(self) -> Resume | None:
+        if self._tail is None:
+            return None
+        batch, place, num_documents = self._tail
+        return Resume(_id_of(batch, place), num_documents)
+
+
+def _body(batch: Batch, place: int) -> int:
+    """Where the document of the array element at `place` begins."""
+    while batch.data[place]:
+        place += 1
+    return place + 1
+
+
+def _after(batch: Batch, place: int) -> int:
+    """Place behind the array element at `place`."""
+    body = _body(batch, place)
+    return body + int.from_bytes(batch.data[body : body + 4], "little")
+
+
+def _id_of(batch: Batch, place: int) -> Any:
+    """`_id` of the document at `place`, in a form that is sent back exactly as it came."""
+    size = int.from_bytes(batch.data[place : place + 4], "little")
+    return bson.decode(bytes(batch.data[place : place + size]), EXACT)["_id"]
+
+
+def _wait(moment: float) -> None:
+    delay = moment - time.monotonic()
+    if delay > 0:
+        time.sleep(delay)

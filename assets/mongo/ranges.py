@@ -1,0 +1,145 @@
+"""Partitions as MongoDB sees them: windows of time, values of a field, buckets of `_id`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bson import ObjectId
+
+from assets.mongo.errors import SourceError
+from assets.spec import DatasetSpec
+from assets.spec.partitions import (
+    DynamicPartitions,
+    HashPartitions,
+    NoPartitions,
+    StaticPartitions,
+    TimePartitions,
+)
+
+FORMATS = {"hour": "%Y-%m-%d-%H:%M", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
+"""How the key of a window is written: the local time at which it begins."""
+
+OFFSET = re.compile(r"[+-]\d{4}$")
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LAST_OBJECTID_SECOND = (1 << 32) - 1
+
+
+def window(partitions: TimePartitions, key: str) -> tuple[datetime, datetime]:
+    """Begin and exclusive end of a time partition, UTC.
+
+    Parameters
+    ----------
+    partitions
+        Declared windows.
+    key
+        Local time of the begin, in the format of the window's length; an hour that a clock change repeats
+        carries the offset of its second occurrence.
+
+    Raises
+    ------
+    SourceError
+        When the key is no begin of a window.
+    """
+    zone = ZoneInfo(partitions.timezone)
+    fmt = FORMATS[partitions.every]
+    offset = OFFSET.search(key) if partitions.every == "hour" else None
+    try:
+        local = datetime.strptime(key[: offset.start()] if offset else key, fmt)
+    except ValueError:
+        raise SourceError(f"partition key {key!r} is not of the form {fmt} that windows of one {partitions.every} have") from None
+    if offset:
+        aware = datetime.strptime(key, f"{fmt}%z")
+        start = aware.astimezone(timezone.utc)
+    else:
+        start = local.replace(tzinfo=zone).astimezone(timezone.utc)
+    if partitions.every == "hour":
+        return start, start + timedelta(hours=1)
+    if partitions.every == "day":
+        following = local + timedelta(days=1)
+    elif partitions.every == "week":
+        following = local + timedelta(days=7)
+    else:
+        following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return start, following.replace(tzinfo=zone).astimezone(timezone.utc)
+
+
+def first_objectid(moment: datetime) -> ObjectId:
+    """Lowest ObjectId of a second; the time inside an ObjectId has whole seconds from 1970 to 2106."""
+    seconds = -(-(moment - EPOCH) // timedelta(seconds=1))
+    return ObjectId(min(max(seconds, 0), LAST_OBJECTID_SECOND).to_bytes(4, "big") + bytes(8))
+
+
+def partition_filter(spec: DatasetSpec, partition: str) -> dict[str, Any]:
+    """MongoDB filter of the documents of one partition, the source's own filter included.
+
+    Arrays belong to no partition: a document whose partition field is an array would match several.
+    """
+    own = partition_condition(spec, partition)
+    declared = dict(spec.source.filter)
+    if not own:
+        return declared
+    return {"$and": [declared, own]} if declared else own
+
+
+def partition_condition(spec: DatasetSpec, partition: str) -> dict[str, Any]:
+    """The part of the filter that tells one partition from the others."""
+    partitions = spec.partitions
+    if isinstance(partitions, NoPartitions):
+        return {}
+    if isinstance(partitions, TimePartitions):
+        start, end = window(partitions, partition)
+        if partitions.start is not None:
+            start = max(start, _utc(partitions.start, partitions.timezone))
+        if partitions.end is not None:
+            end = min(end, _utc(partitions.end, partitions.timezone))
+        if partitions.field == "_id":
+            return {"_id": {"$gte": first_objectid(start), "$lt": first_objectid(end)}}
+        return _scalar(partitions.field, {"$gte": start, "$lt": end})
+    if isinstance(partitions, HashPartitions):
+        bucket = int(partition) if partition.isascii() and partition.isdigit() else -1
+        if not 0 <= bucket < partitions.buckets:
+            raise SourceError(f"partition key {partition!r} is no bucket from 0 to {partitions.buckets - 1}")
+        return {"$expr": {"$eq": [bucket_expression(partitions), bucket]}}
+    if isinstance(partitions, StaticPartitions):
+        values = [value for value in partitions.values if str(value) == partition]
+        if not values:
+            allowed = ", ".join(str(value) for value in partitions.values)
+            raise SourceError(f"partition key {partition!r} is none of the declared values: {allowed}")
+        return _scalar(partitions.field, {"$in": values})
+    return _scalar(partitions.field, {"$in": _dynamic_values(partition)})
+
+
+def bucket_expression(partitions: HashPartitions) -> dict[str, Any]:
+    """Aggregation expression of the bucket that a document belongs to."""
+    return {"$mod": [{"$abs": {"$mod": [{"$toHashedIndexKey": "$_id"}, partitions.buckets]}}, partitions.buckets]}
+
+
+def _scalar(field: str, condition: Mapping[str, Any]) -> dict[str, Any]:
+    return {"$and": [{field: dict(condition)}, {field: {"$not": {"$type": "array"}}}]}
+
+
+def _dynamic_values(partition: str) -> list[Any]:
+    """Values whose text is the key: the string itself, and the integer that it spells."""
+    values: list[Any] = [partition]
+    if re.fullmatch(r"-?(0|[1-9]\d{0,18})", partition) and partition != "-0":
+        number = int(partition)
+        if -(1 << 63) <= number < 1 << 63:
+            values.append(number)
+    return values
+
+
+def _utc(moment: date | datetime, zone: str) -> datetime:
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(zone))
+    return moment.astimezone(timezone.utc)
+
+
+def is_dynamic(spec: DatasetSpec) -> bool:
+    """Whether partitions are found in the collection."""
+    return isinstance(spec.partitions, DynamicPartitions)

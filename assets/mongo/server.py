@@ -1,0 +1,106 @@
+"""What a deployment can do, and the time at which it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bson.timestamp import Timestamp
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+SNAPSHOT_WIRE_VERSION = 13
+"""MongoDB 5.0: snapshot reads outside transactions."""
+
+UNSUPPORTED = {
+    20,  # IllegalOperation
+    72,  # InvalidOptions
+    115,  # CommandNotSupported
+    123,  # NotAReplicaSet
+    148,  # ReadConcernMajorityNotEnabled
+    166,  # CommandNotSupportedOnView
+    246,  # SnapshotUnavailable
+    263,  # OperationNotSupportedInTransaction
+    51024,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """At which point in time documents are read.
+
+    Parameters
+    ----------
+    cluster_time
+        All reads see the data as of this time; None where the server has no snapshots.
+    name
+        What metadata say: `snapshot`, `snapshot and replay`, `ordered read` or `dump`.
+    """
+
+    cluster_time: Timestamp | None
+    name: str
+
+    @property
+    def read_concern(self) -> dict[str, Any] | None:
+        """Read concern of a command."""
+        if self.cluster_time is None:
+            return None
+        return {"level": "snapshot", "atClusterTime": self.cluster_time}
+
+
+ORDERED = Guarantee(None, "ordered read")
+
+
+def snapshot_time(client: MongoClient[Any]) -> Timestamp | None:
+    """The present cluster time, None on servers without snapshot reads (standalone, or before 5.0)."""
+    hello = client.admin.command("hello")
+    clustered = "setName" in hello or hello.get("msg") == "isdbgrid"
+    if not clustered or hello["maxWireVersion"] < SNAPSHOT_WIRE_VERSION:
+        return None
+    time = hello.get("operationTime")
+    return time if isinstance(time, Timestamp) else None
+
+
+def guarantee(
+    client: MongoClient[Any], database: Database[Any], collection: str, wanted: Timestamp | None
+) -> Guarantee:
+    """Find out at which point in time a collection can be read, by trying."""
+    time = wanted or snapshot_time(client)
+    if time is None:
+        return ORDERED
+    found = Guarantee(time, "snapshot")
+    try:
+        database.command(
+            "find", collection, limit=1, singleBatch=True, projection={"_id": 1}, readConcern=found.read_concern
+        )
+    except OperationFailure as error:
+        if wanted is None and error.code in UNSUPPORTED:
+            return ORDERED
+        raise
+    return found
+
+
+def count(
+    database: Database[Any],
+    collection: str,
+    condition: dict[str, Any],
+    at: Guarantee,
+    *,
+    session: ClientSession | None,
+    comment: str,
+    read_preference: Any,
+) -> int:
+    """Documents that satisfy a condition at a point in time, as the server counts them."""
+    command: dict[str, Any] = {
+        "aggregate": collection,
+        "pipeline": [{"$match": condition}, {"$count": "n"}],
+        "cursor": {},
+        "comment": comment,
+    }
+    if at.read_concern is not None:
+        command["readConcern"] = at.read_concern
+    reply = database.command(command, session=session, read_preference=read_preference)
+    batch = reply["cursor"]["firstBatch"]
+    return int(batch[0]["n"]) if batch else 0
