@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
+from zoneinfo import available_timezones
 
 from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
+from assets.spec.operation import ZONES_ALLOWED
+from assets.spec.partitions import StaticPartitions, TimePartitions
 from assets.spec.splits import HashSplits, TimeSplits
 
 if TYPE_CHECKING:
@@ -19,7 +23,14 @@ Found: TypeAlias = tuple[tuple[str | int, ...], str]
 
 def problems(spec: DatasetSpec) -> list[Found]:
     """Return everything in `spec` that is inconsistent, in order of its keys."""
-    return [*_source(spec), *_columns(spec), *_splits(spec), *_subsets(spec), *_operation(spec)]
+    return [
+        *_source(spec),
+        *_partitions(spec),
+        *_columns(spec),
+        *_splits(spec),
+        *_subsets(spec),
+        *_operation(spec),
+    ]
 
 
 def _names(names: object) -> str:
@@ -40,6 +51,41 @@ def _source(spec: DatasetSpec) -> Iterator[Found]:
         yield ("refresh", "watch"), "a dump cannot be watched; give source.collection, or turn watch off"
     if spec.refresh.watch and spec.source.collections is not None:
         yield ("refresh", "watch"), "several collections cannot be watched as one; use automation instead"
+
+
+def _partitions(spec: DatasetSpec) -> Iterator[Found]:
+    partitions = spec.partitions
+    if isinstance(partitions, StaticPartitions):
+        keys = [str(value) for value in partitions.values]
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            yield ("partitions", "values"), f"{key!r} is given twice"
+    elif isinstance(partitions, TimePartitions):
+        if partitions.timezone not in available_timezones():
+            yield ("partitions", "timezone"), f"unknown time zone {partitions.timezone!r}; {ZONES_ALLOWED}"
+        start = _local(partitions.start)
+        if not _is_begin(start, partitions.every):
+            yield ("partitions", "start"), f"{start} does not begin a {partitions.every}; {BEGINS}"
+        if partitions.end is not None and not _is_begin(_local(partitions.end), partitions.every):
+            yield ("partitions", "end"), f"{partitions.end} does not begin a {partitions.every}; {BEGINS}"
+        elif partitions.end is not None and _local(partitions.end) <= start:
+            yield ("partitions", "end"), f"{partitions.end} is not after start {partitions.start}"
+
+
+BEGINS = "windows begin at minute 0, at 00:00, on Mondays, or on the first of a month"
+
+
+def _local(moment: date | datetime) -> datetime:
+    whole = moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)
+    return whole.replace(tzinfo=None)
+
+
+def _is_begin(moment: datetime, every: str) -> bool:
+    if (moment.minute, moment.second, moment.microsecond) != (0, 0, 0):
+        return False
+    if every == "hour":
+        return True
+    first_day = {"month": moment.day == 1, "week": moment.weekday() == 0}.get(every, True)
+    return moment.hour == 0 and first_day
 
 
 def _columns(spec: DatasetSpec) -> Iterator[Found]:

@@ -45,10 +45,13 @@ def _known(end: str, words: tuple[str, ...]) -> bool:
     return end.isdigit() or end in words
 
 
+ZONES_ALLOWED = "allowed: an IANA name such as UTC or Europe/Berlin"
+
+
 def check_timezone(name: str) -> str:
     """Refuse a name that is not in the IANA time zone database."""
     if name not in available_timezones():
-        raise ValueError(f"unknown time zone {name!r}; allowed: an IANA name such as UTC or Europe/Berlin")
+        raise ValueError(f"unknown time zone {name!r}; {ZONES_ALLOWED}")
     return name
 
 

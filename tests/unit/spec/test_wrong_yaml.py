@@ -69,8 +69,8 @@ REPLACED = [
     (
         "by: none",
         "by: time\n    field: at\n    every: month\n    start: 2025-03-01\n    end: 2025-02-01",
-        "partitions",
-        "end",
+        "partitions.end",
+        "not after start",
     ),
     (
         "by: none",
@@ -78,10 +78,21 @@ REPLACED = [
         "partitions.timezone",
         "Mars/Olympus",
     ),
+    (
+        "by: none",
+        "by: time\n    field: at\n    every: month\n    start: 2025-03-02",
+        "partitions.start",
+        "does not begin a month",
+    ),
     ("by: none", "by: fortnight", "partitions.by", "none, time, static"),
     ("by: none", "every: month", "partitions.by", "none, time, static"),
     ("by: none", "by: static\n    field: site", "partitions.values", "required key is missing"),
-    ("by: none", "by: static\n    field: site\n    values: [a, b, a]", "partitions", "a"),
+    (
+        "by: none",
+        "by: static\n    field: site\n    values: [a, b, a]",
+        "partitions.values",
+        "'a' is given twice",
+    ),
     ("by: none", "by: hash\n    buckets: 0", "partitions.buckets", "greater than or equal to 1"),
     ("test: 0.2", "test: 0.5", "splits", "1.3"),
     ("test: 0.2", "test: lots", "splits.fractions.test", "a number"),

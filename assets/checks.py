@@ -1,0 +1,122 @@
+"""Asset checks: run inside the step that made what they check, so that they cost no step of their own.
+
+Blocking checks stop what is downstream: a partition that fails one never reaches a new snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import dagster as dg
+
+from assets.materialize import Built
+from assets.quality.documents import document_findings
+from assets.quality.findings import Finding
+from assets.quality.pictures import picture_findings
+from assets.quality.records import record_findings
+from assets.quality.snapshot import snapshot_findings
+from assets.shape import asset_key
+from assets.spec import DatasetSpec
+from shards import ShardStore
+
+BLOCKING, WARNING = True, False
+
+CHECKS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
+    "documents": {
+        "rows_match_server": (
+            BLOCKING,
+            "Rows and rejects add up to the server's count at the same cluster time.",
+        ),
+        "reject_share": (BLOCKING, "Share of documents that were rejected."),
+        "schema_drift": (WARNING, "Fields, their types and reasons of rejects against the version before."),
+    },
+    "images": {
+        "broken_share": (BLOCKING, "Share of pictures that cannot be used."),
+        "blank_share": (WARNING, "Share of pictures of one colour."),
+        "duplicate_share": (WARNING, "Share of pictures whose pixels occur more than once."),
+    },
+    "records": {
+        "reject_share": (BLOCKING, "Share of rows that were rejected."),
+        "null_share": (BLOCKING, "Share of absent values of every column."),
+        "value_ranges": (BLOCKING, "Lowest and highest value of columns with a declared range."),
+        "category_drift": (WARNING, "Shares of categories against the last snapshot."),
+        "distribution_drift": (WARNING, "Distributions of numbers against the last snapshot."),
+    },
+    "snapshot": {
+        "split_leakage": (BLOCKING, "Groups or duplicates that are in two splits."),
+        "integrity": (BLOCKING, "Files that the snapshot names are as their manifests say."),
+    },
+}
+"""Checks of each asset: whether a failure stops what is downstream, and what is measured."""
+
+_MAX_ROWS = 100
+
+
+def check_specs(spec: DatasetSpec, asset: str) -> list[dg.AssetCheckSpec]:
+    """Return the checks of one asset."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset_key(spec, asset), description=description, blocking=blocking)
+        for name, (blocking, description) in CHECKS[asset].items()
+    ]
+
+
+def run_checks(
+    spec: DatasetSpec, asset: str, done: Sequence[Built], store: ShardStore
+) -> list[dg.AssetCheckResult]:
+    """Return the result of every check of one asset over the partitions of a run."""
+    measure = {
+        "documents": document_findings,
+        "images": picture_findings,
+        "records": record_findings,
+        "snapshot": snapshot_findings,
+    }[asset]
+    findings = list(
+        chain.from_iterable(
+            measure(spec, built.report, built.version, built.previous, store) for built in done
+        )
+    )
+    return [
+        _result(spec, asset, name, blocking, [finding for finding in findings if finding.check == name])
+        for name, (blocking, _) in CHECKS[asset].items()
+    ]
+
+
+def _result(
+    spec: DatasetSpec, asset: str, name: str, blocking: bool, findings: Iterable[Finding]
+) -> dg.AssetCheckResult:
+    ordered = sorted(findings, key=lambda finding: finding.passed)
+    failed = [finding for finding in ordered if not finding.passed]
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=asset_key(spec, asset),
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        description="; ".join(map(_sentence, failed[:5])) or None,
+        metadata={
+            "measured": len(ordered),
+            "failed": len(failed),
+            **({"findings": _table(ordered[:_MAX_ROWS])} if ordered else {}),
+        },
+    )
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.partition}: {finding.subject} is {finding.value}, allowed {finding.limit}"
+
+
+def _table(findings: Sequence[Finding]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "partition": finding.partition,
+                    "subject": finding.subject,
+                    "value": str(finding.value),
+                    "allowed": str(finding.limit),
+                    "passed": finding.passed,
+                }
+            )
+            for finding in findings
+        ]
+    )

@@ -1,0 +1,115 @@
+"""The `source` of a dataset, observed, and its `documents`, extracted."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import dagster as dg
+
+from assets.automation import observe_condition, partition_condition
+from assets.checks import check_specs, run_checks
+from assets.materialize import data_version, materialize
+from assets.mongo.build import build_documents
+from assets.mongo.observe import partition_values, source_versions
+from assets.partitions import dynamic_name, partition_keys, partitions_definition, run_partitions
+from assets.plan import fields_of
+from assets.progress import Progress
+from assets.report import Report
+from assets.resources import client_of, resource_keys, server_key, store_of
+from assets.shape import asset_key, common, documents_metadata
+from assets.spec import DatasetSpec
+from assets.spec.partitions import DynamicPartitions
+
+
+def source_asset(spec: DatasetSpec) -> Any:
+    """Return the collection as an external asset, observed partition by partition.
+
+    A dump does not change by itself, so it is shown and not observed.
+    """
+    key = asset_key(spec, "source")
+    if spec.source.dump is not None:
+        return dg.AssetSpec(
+            key,
+            description=f"Dump `{spec.source.dump}`.",
+            group_name=spec.name,
+            kinds={"mongodb"},
+            partitions_def=partitions_definition(spec),
+        )
+    names = ", ".join(spec.source.collections or [str(spec.source.collection)])
+
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition | dg.DataVersion:
+        with client_of(spec, context) as client:
+            add_partitions(spec, context.instance, client)
+            keys = partition_keys(spec, context.instance)
+            versions = source_versions(spec, keys, client)
+        if partitions_definition(spec) is None:
+            return dg.DataVersion(versions[keys[0]])
+        with _beta():
+            return dg.DataVersionsByPartition(versions)
+
+    with _beta():
+        return dg.observable_source_asset(
+            key=key,
+            description=f"Collection `{spec.source.database}.{names}` of the server `{spec.source.alias}`.",
+            group_name=spec.name,
+            partitions_def=partitions_definition(spec),
+            required_resource_keys={server_key(spec)},
+            automation_condition=observe_condition(spec),
+            tags={"dagster/kind/mongodb": "", "dataset": spec.name},
+        )(observe)
+
+
+@contextmanager
+def _beta() -> Iterator[None]:
+    """Quiet a warning: observing by partition has no other spelling in this version of Dagster."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        yield
+
+
+def add_partitions(spec: DatasetSpec, instance: dg.DagsterInstance, client: Any) -> list[str]:
+    """Add values of the field of dynamic partitions that were not seen before; return them."""
+    if not isinstance(spec.partitions, DynamicPartitions):
+        return []
+    known = set(instance.get_dynamic_partitions(dynamic_name(spec)))
+    new = sorted(set(partition_values(spec, client)) - known)
+    if new:
+        instance.add_dynamic_partitions(dynamic_name(spec), new)
+    return new
+
+
+def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
+    """Return the asset that reads the selected fields of each partition as of one cluster time."""
+
+    @dg.asset(  # type: ignore[untyped-decorator]
+        **common(spec, "documents"),
+        deps=[asset_key(spec, "source")],
+        description=f"Selected fields of `{spec.name}`, in `_id` order, and what was rejected.",
+        metadata=documents_metadata(spec),
+        check_specs=check_specs(spec, "documents"),
+        automation_condition=partition_condition(spec),
+        required_resource_keys=resource_keys(spec),
+        pool="mongo",
+    )
+    def documents(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        store, fields = store_of(context), fields_of(spec)
+        with client_of(spec, context) as client:
+
+            def build(partition: str, progress: Progress) -> Report:
+                return build_documents(
+                    spec,
+                    partition,
+                    fields,
+                    client=client,
+                    store=store,
+                    run_id=context.run_id,
+                    progress=progress,
+                )
+
+            done = materialize(context, spec, "documents", run_partitions(spec, context), store, build)
+        yield dg.MaterializeResult(
+            data_version=data_version(done), check_results=run_checks(spec, "documents", done, store)
+        )
+
+    return cast(dg.AssetsDefinition, documents)

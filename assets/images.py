@@ -1,0 +1,47 @@
+"""The `images` of a dataset: pictures of its documents, decoded once, row by row with `documents`."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import dagster as dg
+
+from assets.automation import partition_condition
+from assets.checks import check_specs, run_checks
+from assets.materialize import data_version, materialize
+from assets.partitions import run_partitions
+from assets.progress import Progress
+from assets.report import Report
+from assets.resources import client_of, resource_keys, store_of
+from assets.shape import asset_key, columns_metadata, common
+from assets.spec import DatasetSpec
+from assets.vision.build import build_images
+
+
+def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
+    """Return the asset that decodes and stores the image columns of `spec`."""
+
+    @dg.asset(  # type: ignore[untyped-decorator]
+        **common(spec, "images"),
+        deps=[asset_key(spec, "documents")],
+        description=f"Pictures of `{spec.name}`: {', '.join(spec.image_columns)}.",
+        metadata=columns_metadata(spec, spec.image_columns),
+        check_specs=check_specs(spec, "images"),
+        automation_condition=partition_condition(spec),
+        required_resource_keys=resource_keys(spec),
+        pool="images",
+    )
+    def images(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        store = store_of(context)
+        with client_of(spec, context) as client:
+
+            def build(partition: str, progress: Progress) -> Report:
+                return build_images(
+                    spec, partition, store=store, client=client, run_id=context.run_id, progress=progress
+                )
+
+            done = materialize(context, spec, "images", run_partitions(spec, context), store, build)
+        yield dg.MaterializeResult(
+            data_version=data_version(done), check_results=run_checks(spec, "images", done, store)
+        )
+
+    return cast(dg.AssetsDefinition, images)

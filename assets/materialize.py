@@ -1,0 +1,122 @@
+"""One run of one asset over its partitions: build each, say what was made, check it, and fail rightly."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import dagster as dg
+import xxhash
+from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout
+
+from assets.mongo.errors import ReadFailed
+from assets.previews import metadata_of
+from assets.progress import LogProgress, Progress
+from assets.report import Report
+from assets.spec import DatasetSpec
+from shards import CommitConflict, ShardStore, Version
+
+PASSING = (AutoReconnect, NetworkTimeout, ExecutionTimeout, ReadFailed, CommitConflict)
+"""Errors that can pass: the step is retried, as often as `runs.retries` allows."""
+
+_PASSING_ERRNO = {errno.EAGAIN, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE}
+
+Build: TypeAlias = Callable[[str, Progress], Report]
+"""Builds one partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One partition that was built: its report, the version it now has, and the one before."""
+
+    report: Report
+    version: Version
+    previous: Version | None
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    spec: DatasetSpec,
+    asset: str,
+    partitions: Sequence[str],
+    store: ShardStore,
+    build: Build,
+) -> list[Built]:
+    """Build the partitions of one asset and attach metadata to each.
+
+    A partition that cannot be built does not stop the others: they are recorded as materialized, and the
+    run fails at its end with the reason of every one that was not.
+
+    Raises
+    ------
+    dagster.RetryRequested
+        An error that can pass; what is built already is found unchanged by the retry.
+    dagster.Failure
+        One or more partitions failed for good.
+    """
+    done: list[Built] = []
+    failed: dict[str, Exception] = {}
+    for position, partition in enumerate(partitions, 1):
+        label = f"{spec.name}/{asset} {partition}"
+        previous = store.latest(spec.name, asset, partition)
+        started = time.monotonic()
+        try:
+            report = build(partition, LogProgress(context.log.info, label))
+        except Exception as error:  # whatever one partition's failure is, the others are built all the same
+            if can_pass(error):
+                raise dg.RetryRequested(
+                    spec.runs.retries, spec.runs.retry_seconds * 2**context.retry_number
+                ) from error
+            if len(partitions) == 1:
+                raise
+            context.log.error(f"{label}: {type(error).__name__}: {error}")
+            failed[partition] = error
+            continue
+        version = store.version(spec.name, asset, partition, report.version)
+        done.append(Built(report, version, previous))
+        context.log.info(
+            f"{label} ({position} of {len(partitions)}): {report.rows:,} rows, "
+            f"{sum(report.rejects.values()):,} rejects, version {report.version}"
+            f"{'' if report.created else ' (unchanged)'}, {time.monotonic() - started:.1f} s"
+        )
+    if failed:
+        _record(context, done)
+        reasons = "\n".join(f"{key}: {type(error).__name__}: {error}" for key, error in failed.items())
+        raise dg.Failure(
+            f"{len(failed)} of {len(partitions)} partitions of {spec.name}/{asset} failed:\n{reasons}",
+            allow_retries=False,
+        )
+    for built in done:
+        key = built.version.partition if context.has_partition_key or len(partitions) > 1 else None
+        context.add_asset_metadata(metadata_of(built.report, built.version), partition_key=key)
+    return done
+
+
+def can_pass(error: BaseException) -> bool:
+    """Return whether the same work may succeed when it is tried again."""
+    if isinstance(error, PASSING):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING_ERRNO
+
+
+def data_version(done: Sequence[Built]) -> dg.DataVersion:
+    """Return the content hash of what a run made; of one partition it is that version's own."""
+    if len(done) == 1:
+        return dg.DataVersion(done[0].version.content_hash)
+    joined = "\n".join(f"{built.version.partition} {built.version.content_hash}" for built in done)
+    return dg.DataVersion(xxhash.xxh3_128_hexdigest(joined.encode()))
+
+
+def _record(context: dg.AssetExecutionContext, done: Sequence[Built]) -> None:
+    for built in done:
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=context.asset_key,
+                partition=built.version.partition,
+                metadata=metadata_of(built.report, built.version),
+                tags={"dagster/data_version": built.version.content_hash},
+            )
+        )
