@@ -34,6 +34,7 @@ class DenseColumn:
         self.locator = Locator(reader.shard_offsets)
         self.watch = FileWatch(root, reader)
         self.read_ahead = ReadAhead(self.row_bytes)
+        self.path = reader.path
         self._reader = reader
         self._lock = threading.Lock()
         self._open: dict[int, npt.NDArray[Any]] = {}
@@ -108,6 +109,7 @@ class ArrowColumn:
         self.type: pa.DataType = self.column.pyarrow_type
         self.locator = Locator(reader.shard_offsets)
         self.watch = FileWatch(root, reader)
+        self.path = reader.path
         self._reader = reader
         self._lock = threading.Lock()
         self._open: dict[int, pa.Array] = {}

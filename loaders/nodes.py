@@ -76,10 +76,9 @@ def numpy_dtype(dtype: pa.DataType) -> np.dtype[Any]:
         return np.dtype("<i4")
     if pa.types.is_fixed_size_binary(dtype):
         return np.dtype("|u1")
-    try:
-        found: np.dtype[Any] = np.dtype(dtype.to_pandas_dtype())
-    except (NotImplementedError, TypeError) as error:
-        raise InvalidOption(f"values of Arrow type {dtype} cannot be loaded") from error
+    if not pa.types.is_integer(dtype) and not pa.types.is_floating(dtype):
+        raise InvalidOption(f"values of Arrow type {dtype} cannot be loaded")
+    found: np.dtype[Any] = pa.array([], dtype).to_numpy().dtype
     return found
 
 

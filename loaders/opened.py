@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import os
+import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from loaders.columns import ArrowColumn, DenseColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import Rows
 from loaders.transforms import Transforms
 from shards import ShardStore, Snapshot
+from shards.lease import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,20 @@ class Index:
     ----------
     rows
         Row numbers, mapped; uint32 or uint64.
+    ascending
+        Whether each row is greater than the one before; so for splits, not for subsets.
+
+    Attributes
+    ----------
+    first
+        First row where the rows follow each other without a gap, else None.
     """
 
-    def __init__(self, rows: npt.NDArray[Any]) -> None:
+    def __init__(self, rows: npt.NDArray[Any], *, ascending: bool) -> None:
         self._rows = rows
         size = len(rows)
-        run = size > 0 and int(rows[-1]) - int(rows[0]) == size - 1
-        # first and last alone do not tell for a subset, which may have any order
-        self.first = int(rows[0]) if run and bool((rows[1:] > rows[:-1]).all()) else None
+        run = ascending and size > 0 and int(rows[-1]) - int(rows[0]) == size - 1
+        self.first = int(rows[0]) if run else None
 
     def __len__(self) -> int:
         """Samples."""
@@ -60,25 +73,66 @@ class Index:
 
 
 class Opened:
-    """Everything that is mapped; made lazily in each process and never pickled."""
+    """Everything that is mapped; made lazily in each process and never pickled.
 
-    def __init__(self, selection: Selection) -> None:
+    Parameters
+    ----------
+    selection
+        What is loaded.
+    lease_seconds
+        Life of the lease that keeps the snapshot from being collected; renewed while this object lives. None
+        takes no lease: for workers of a process that has one.
+    """
+
+    def __init__(self, selection: Selection, lease_seconds: float | None) -> None:
         path = selection.path
         self.store = ShardStore(path.parent)
         self.snapshot: Snapshot = self.store.snapshot(path.name, selection.version)
-        self.index = Index(_rows(self.snapshot, selection))
+        self.index = Index(_rows(self.snapshot, selection), ascending=selection.subset is None)
         names = selected(self.snapshot, selection.columns)
         readers = [self.snapshot.column(name) for name in names]
         self.columns: dict[str, DenseColumn | ArrowColumn] = open_columns(readers, path.parent)
-        self.fits = Transforms.from_snapshot(self.snapshot, list(names))
+        self._fits = Transforms.from_snapshot(self.snapshot, list(names))
+        self._fits_by_device: dict[torch.device, Transforms] = {}
+        self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)
+
+    def fits_on(self, dense: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Apply the fits of the snapshot to tensors of any rows, on the device where they are."""
+        device = next(iter(dense.values())).device if dense else torch.device("cpu")
+        if device not in self._fits_by_device:
+            self._fits_by_device[device] = copy.deepcopy(self._fits).to(device).requires_grad_(False)
+        with torch.no_grad():
+            done: dict[str, torch.Tensor] = self._fits_by_device[device](dense)
+        return done
+
+    def _take_lease(self, seconds: float) -> Lease | None:
+        try:
+            lease = self.store.lease(self.snapshot.dataset, self.snapshot.number, seconds)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            warnings.warn(
+                f"{self.snapshot}: no lease can be written ({error}); garbage collection by others will not "
+                "know that it is in use. Pass lease_seconds=None where that is intended",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return None
+        weakref.finalize(self, _release, lease, os.getpid())
+        return lease
 
     def row_bytes(self) -> int:
         """Bytes of an average row, as far as it is known."""
         return sum(column.row_bytes for column in self.columns.values())
 
 
+def _release(lease: Lease, process: int) -> None:
+    if os.getpid() == process:  # a forked child does not own what its parent holds
+        lease.release()
+
+
 def selected(snapshot: Snapshot, columns: Sequence[str] | None) -> list[str]:
-    """Give the columns to load: those asked for (or all), each followed by its mask."""
+    """Give the columns to load: those asked for (or all), each followed by its masks."""
     stored = snapshot.columns
     if columns is None:
         columns = [name for name in stored if "__" not in name]
@@ -89,9 +143,9 @@ def selected(snapshot: Snapshot, columns: Sequence[str] | None) -> list[str]:
         if name not in stored:
             raise UnknownName("column", name, str(snapshot), stored)
         names[name] = None
-        mask = stored[name].mask
-        if mask is not None:
-            names[mask] = None
+        for mask in (stored[name].mask, stored[name].attributes.get("element_mask")):
+            if isinstance(mask, str):
+                names[mask] = None
     return list(names)
 
 

@@ -36,7 +36,7 @@ class Pool:
     def __init__(self, *, pinned: bool = False) -> None:
         self.pinned = pinned
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
-        self._out: dict[weakref.ref[Any], npt.NDArray[np.uint8]] = {}
+        self._out: dict[int, tuple[weakref.ref[Any], npt.NDArray[np.uint8]]] = {}
 
     def tensor(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """Give uninitialised memory, as a tensor and as the array that shares it."""
@@ -51,7 +51,8 @@ class Pool:
             block = self._block(size)
         array = block[:num_bytes].view(dtype).reshape(shape)
         # the tensor holds this very array object; its end is the end of the last tensor over the block
-        self._out[weakref.ref(array, self._take_back)] = block
+        reference = weakref.ref(array, self._take_back)
+        self._out[id(reference)] = (reference, block)
         return torch.from_numpy(array), array
 
     def _block(self, size: int) -> npt.NDArray[np.uint8]:
@@ -61,11 +62,10 @@ class Pool:
         return block
 
     def _take_back(self, reference: weakref.ref[Any]) -> None:
-        block = self._out.pop(reference, None)
-        if block is not None:
-            free = self._free[len(block)]
-            if len(free) < MAX_FREE:
-                free.append(block)
+        _, block = self._out.pop(id(reference))
+        free = self._free[len(block)]
+        if len(free) < MAX_FREE:
+            free.append(block)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without memory."""

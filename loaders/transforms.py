@@ -127,8 +127,8 @@ class ColumnTransform(nn.Module):
             case "one_hot":
                 return OneHot(int(step["num_codes"]))
         raise InvalidOption(
-            f"column {name}: transform {step['op']!r} is not known; allowed are standardize, min_max, robust, "
-            "log1p, clip, impute and one_hot; a newer release may have written this snapshot"
+            f"column {name}: transform {step['op']!r} is not known; allowed are standardize, min_max, "
+            "robust, log1p, clip, impute and one_hot; a newer release may have written this snapshot"
         )
 
     def _tensor(self, step: Mapping[str, Any], key: str) -> Tensor:

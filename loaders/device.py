@@ -1,0 +1,186 @@
+"""From gathered groups to batches where they are wanted: copies beside the step, fits, layout.
+
+On a CUDA device each loader thread has a stream of its own. It copies from pinned memory, applies the fits
+and records an event; the training stream waits for that event and for nothing else. Host memory is held until
+its copy is done, and device memory is marked as used by the training stream before it is handed out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from loaders.errors import InvalidOption
+from loaders.feed import Dense, Feed, Group
+from loaders.forms import Batch
+from shards import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is done to tensors after the fits.
+
+    Parameters
+    ----------
+    images
+        `stored`, or `chw` to put channels first. Pictures that lie as (height, width, channels) are only
+        viewed that way, which is torch's channels_last memory format.
+    memory_format
+        Memory format of picture batches; None leaves them as they lie.
+    dtypes
+        Dtypes by column that values are cast to; nothing is scaled.
+    """
+
+    images: Literal["stored", "chw"] = "stored"
+    memory_format: torch.memory_format | None = None
+    dtypes: Mapping[str, torch.dtype] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not known."""
+        if self.images not in ("stored", "chw"):
+            raise InvalidOption(f"layout={self.images!r}; allowed: stored, chw")
+
+    def apply(self, dense: Dense, schema: Mapping[str, Column]) -> Dense:
+        """Cast and turn tensors; those that need nothing are passed on."""
+        dtypes = self.dtypes or {}
+        done: Dense = {}
+        for name, tensor in dense.items():
+            column = schema.get(name)
+            if column is not None and column.kind == "image" and tensor.dim() == 4:
+                if self.images == "chw" and column.attributes.get("layout", "hwc") == "hwc":
+                    tensor = tensor.permute(0, 3, 1, 2)
+                if self.memory_format is not None:
+                    tensor = tensor.contiguous(memory_format=self.memory_format)
+            done[name] = tensor.to(dtypes[name]) if name in dtypes else tensor
+        return done
+
+
+@dataclass(slots=True)
+class Ready:
+    """Batches of a group; `event` and `hold` only where copies to a device are under way."""
+
+    batches: list[Batch]
+    event: Any = None
+    hold: Any = None
+
+
+class HostStage:
+    """Makes batches in host memory."""
+
+    pinned = False
+
+    def __init__(
+        self,
+        feed: Feed,
+        layout: Layout,
+        schema: Mapping[str, Column],
+        transform: Callable[[Batch], Batch] | None,
+    ) -> None:
+        self.feed, self.layout, self.schema, self.transform = feed, layout, schema, transform
+
+    def make(self, group: Group) -> Ready:
+        """Apply fits, layout and transform; in a loader thread."""
+        return Ready(self._batches(group, group.dense))
+
+    def _batches(self, group: Group, dense: Dense) -> list[Batch]:
+        dense = self.layout.apply(self.feed.fits(dense), self.schema)
+        return self.feed.batches(Group(dense, group.cells, group.ends))
+
+    def _transformed(self, batches: list[Batch]) -> list[Batch]:
+        return batches if self.transform is None else [self.transform(batch) for batch in batches]
+
+    def take(self, ready: Ready) -> list[Batch]:
+        """Hand batches over to the training loop; in its thread."""
+        return self._transformed(ready.batches)
+
+
+class CudaStage(HostStage):
+    """Makes batches on a CUDA device."""
+
+    pinned = True
+
+    def __init__(
+        self,
+        feed: Feed,
+        layout: Layout,
+        schema: Mapping[str, Column],
+        transform: Callable[[Batch], Batch] | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(feed, layout, schema, transform)
+        self.device = device
+        self._threads = threading.local()
+        self._copying: deque[tuple[Any, Any]] = deque()
+
+    def _stream(self) -> torch.cuda.Stream:
+        if not hasattr(self._threads, "stream"):
+            self._threads.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream: torch.cuda.Stream = self._threads.stream
+        return stream
+
+    def make(self, group: Group) -> Ready:
+        """Begin the copies and apply fits and layout, all on this thread's stream."""
+        stream = self._stream()
+        with torch.cuda.device(self.device), torch.cuda.stream(stream):
+            dense = {name: self._copy(tensor) for name, tensor in group.dense.items()}
+            made = self._batches(group, dense)
+            batches = [self._copy(batch) for batch in made]
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(stream)
+        return Ready(batches, event, (group.dense, made))
+
+    def take(self, ready: Ready) -> list[Batch]:
+        """Make the training stream wait for the copies, not the host."""
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(ready.event)
+        for batch in ready.batches:
+            _record(batch, current)
+        self._copying.append((ready.event, ready.hold))
+        while self._copying and self._copying[0][0].query():
+            self._copying.popleft()
+        return self._transformed(ready.batches)
+
+    def _copy(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value if value.device == self.device else value.to(self.device, non_blocking=True)
+        if isinstance(value, dict):
+            return {name: self._copy(member) for name, member in value.items()}
+        if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+            return [self._copy(member) for member in value]
+        return value
+
+
+def _record(value: Any, stream: Any) -> None:
+    """Tell the allocator that a stream uses this memory, so that it is not given away too early."""
+    if isinstance(value, torch.Tensor):
+        if value.is_nested:
+            value.values().record_stream(stream)
+            value.offsets().record_stream(stream)  # type: ignore[attr-defined]
+        else:
+            value.record_stream(stream)
+    elif isinstance(value, dict):
+        for member in value.values():
+            _record(member, stream)
+    elif isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        for member in value:
+            _record(member, stream)
+
+
+def stage(
+    feed: Feed,
+    layout: Layout,
+    schema: Mapping[str, Column],
+    transform: Callable[[Batch], Batch] | None,
+    device: torch.device,
+) -> HostStage:
+    """Choose how batches reach a device."""
+    if device.type == "cpu":
+        return HostStage(feed, layout, schema, transform)
+    if device.type == "cuda":
+        return CudaStage(feed, layout, schema, transform, device)
+    raise InvalidOption(f"device={str(device)!r}; allowed: cpu, cuda, cuda:<number>")

@@ -1,0 +1,78 @@
+"""Samples as Arrow tables and NumPy arrays: stored values, no fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from loaders.cells import Cells, Fixed, FixedList
+from loaders.columns import DenseColumn
+from loaders.errors import InvalidOption
+from loaders.permutation import Permutation, key_of
+from loaders.pool import Pool
+
+if TYPE_CHECKING:
+    from loaders.dataset import ShardDataset
+    from loaders.samples import Sample
+
+SAMPLING = 0x5A
+
+
+def to_arrow(dataset: ShardDataset, samples: npt.ArrayLike | None) -> pa.Table:
+    """Give samples as a table; rows of a shape become (nested) lists of one length."""
+    rows = _rows(dataset, samples)
+    arrays: dict[str, pa.Array] = {}
+    for name, column in dataset.opened.columns.items():
+        if isinstance(column, DenseColumn):
+            array = column.gather(rows, Pool()).numpy()
+            found = pa.array(array.reshape(-1))
+            for size in reversed(array.shape[1:]):
+                found = pa.FixedSizeListArray.from_arrays(found, size)
+            arrays[name] = found
+        else:
+            arrays[name] = column.gather(rows).arrow(column.type)
+    return pa.table(arrays)
+
+
+def to_numpy(dataset: ShardDataset, samples: npt.ArrayLike | None) -> dict[str, npt.NDArray[Any]]:
+    """Give samples as arrays; an array of objects where rows have no common shape."""
+    rows = _rows(dataset, samples)
+    return {
+        name: column.gather(rows, Pool()).numpy()
+        if isinstance(column, DenseColumn)
+        else _array(column.gather(rows))
+        for name, column in dataset.opened.columns.items()
+    }
+
+
+def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:
+    """Draw samples without repeats."""
+    if num_samples < 0:
+        raise InvalidOption(f"num_samples={num_samples}; allowed: 0 or more")
+    size = len(dataset)
+    if not size:
+        return []
+    drawn = Permutation(size, key_of(seed, SAMPLING))(np.arange(min(num_samples, size)))
+    return list(dataset.__getitems__(drawn))
+
+
+def _rows(dataset: ShardDataset, samples: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
+    size = len(dataset)
+    wanted = np.arange(size) if samples is None else np.asarray(samples, np.int64)
+    if wanted.size and (int(wanted.min()) < 0 or int(wanted.max()) >= size):
+        raise IndexError(f"samples from {wanted.min()} to {wanted.max()}; allowed: 0 to {size - 1}")
+    return dataset.opened.index(wanted)
+
+
+def _array(found: Cells) -> npt.NDArray[Any]:
+    if isinstance(found, Fixed) and found.present is None:
+        return found.values
+    if isinstance(found, FixedList) and isinstance(found.elements, Fixed) and found.present is None:
+        return found.elements.values.reshape(len(found), found.size, *found.elements.values.shape[1:])
+    values = found.python()
+    objects = np.empty(len(values), object)
+    objects[:] = values
+    return objects

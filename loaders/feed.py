@@ -1,0 +1,174 @@
+"""From positions of an order to batches: what every loader runs in its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+from loaders import forms
+from loaders.cells import Cells
+from loaders.columns import DenseColumn
+from loaders.forms import Batch, Forms
+from loaders.opened import Opened
+from loaders.order import Order
+from loaders.permutation import Positions
+from loaders.pool import Pool
+
+Dense: TypeAlias = "dict[str, torch.Tensor]"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of several batches, gathered at once.
+
+    Attributes
+    ----------
+    dense
+        Columns of one shape a row, by name.
+    cells
+        The other columns, by name.
+    ends
+        Where each batch ends.
+    """
+
+    dense: Dense
+    cells: Mapping[str, Cells]
+    ends: Sequence[int]
+
+
+class Feed(Protocol):
+    """Where a loader gets its batches from; called from several threads."""
+
+    num_positions: int
+
+    def row_bytes(self) -> int:
+        """Bytes of an average row, to choose how many batches are gathered at once."""
+        ...
+
+    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
+        """Gather the samples at `positions`."""
+        ...
+
+    def fits(self, dense: Dense) -> Dense:
+        """Apply what the snapshot holds, on the device where the tensors are."""
+        ...
+
+    def batches(self, group: Group) -> list[Batch]:
+        """Cut a group into batches."""
+        ...
+
+    def advise(self, epoch: int, positions: Positions) -> None:
+        """Ask the system for the pages of samples that come soon, where that helps."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Give what a saved state must agree on, as small JSON."""
+        ...
+
+
+class DatasetFeed:
+    """Batches of one dataset in one order.
+
+    Parameters
+    ----------
+    opened
+        The dataset.
+    order
+        In which order its samples come.
+    shapes
+        Forms of what is no tensor of one shape.
+    pool
+        Where outputs lie.
+    read_only
+        Hand out contiguous rows as views of the mapped files.
+    fits
+        Apply the transforms that the snapshot holds.
+    """
+
+    def __init__(
+        self, opened: Opened, order: Order, shapes: Forms, pool: Pool, *, read_only: bool, fits: bool
+    ) -> None:
+        self.num_positions = order.num_positions
+        self.order = order
+        self._opened, self._forms, self._pool = opened, shapes, pool
+        self._apply_fits = fits
+        self._views = read_only and order.sequential and opened.index.first is not None
+
+    def row_bytes(self) -> int:
+        """Bytes of an average row; 0 when batches are views and cost nothing."""
+        return 0 if self._views else self._opened.row_bytes()
+
+    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
+        """Gather the samples at `positions`."""
+        rows = self._opened.index(self.order.at(epoch, positions))
+        dense: Dense = {}
+        cells: dict[str, Cells] = {}
+        run = self._views and len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        for name, column in self._opened.columns.items():
+            if not isinstance(column, DenseColumn):
+                cells[name] = column.gather(rows)
+                continue
+            view = column.view(int(rows[0]), int(rows[-1]) + 1) if run else None
+            dense[name] = column.gather(rows, self._pool) if view is None else view
+        return Group(dense, cells, ends)
+
+    def fits(self, dense: Dense) -> Dense:
+        """Apply what the snapshot holds, on the device where the tensors are."""
+        return self._opened.fits_on(dense) if self._apply_fits else dense
+
+    def batches(self, group: Group) -> list[Batch]:
+        """Cut a group into batches, columns in the order of the dataset."""
+        batches: list[Batch] = []
+        for start, stop in pairwise([0, *group.ends]):
+            batch: Batch = {}
+            for name, column in self._opened.columns.items():
+                if name in group.dense:
+                    batch[name] = group.dense[name][start:stop]
+                else:
+                    part = group.cells[name].slice(start, stop)
+                    batch.update(forms.deliver(column.column, part, self._forms, self._pool))
+            batches.append(batch)
+        return batches
+
+    def advise(self, epoch: int, positions: Positions) -> None:
+        """Ask the system for the pages of samples that come soon, where that helps."""
+        wanted = [
+            column
+            for column in self._opened.columns.values()
+            if isinstance(column, DenseColumn) and column.read_ahead.wanted()
+        ]
+        if wanted:
+            rows = self._opened.index(self.order.at(epoch, positions))
+            for column in wanted:
+                column.advise(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Give what a saved state must agree on."""
+        snapshot = self._opened.snapshot
+        return {
+            "dataset": snapshot.dataset,
+            "snapshot": snapshot.number,
+            "num_samples": len(self._opened.index),
+            **self.order.describe(),
+        }
+
+
+def num_bytes(value: Any) -> int:
+    """Bytes of the tensors of a batch; values that are no tensors count nothing."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes if not value.is_nested else value.values().nbytes
+    if isinstance(value, Mapping):
+        return sum(num_bytes(member) for member in value.values())
+    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        return sum(num_bytes(member) for member in value)
+    return 0
+
+
+def steps_per_group(row_bytes: int, batch_size: int, group_bytes: int, most: int = 64) -> int:
+    """Choose how many batches are gathered at once: narrow rows many, wide rows one."""
+    return int(np.clip(group_bytes // max(row_bytes * batch_size, 1), 1, most))

@@ -1,0 +1,314 @@
+"""Batches for a training loop: gathered by threads, in an order that can be resumed at any batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+import torch
+
+from loaders.cache import CachedFeed
+from loaders.device import HostStage, Layout, Ready, stage
+from loaders.errors import InvalidOption, StateMismatch
+from loaders.feed import DatasetFeed, Feed, num_bytes, steps_per_group
+from loaders.forms import Batch
+from loaders.options import choose_order, default_threads, shard_of_world
+from loaders.plan import Plan
+from loaders.pool import Pool
+from loaders.stats import LoaderStats, Meter
+from loaders.threads import Ahead
+
+if TYPE_CHECKING:
+    from loaders.dataset import ShardDataset
+
+STATE_VERSION = 1
+GROUP_BYTES = 4 << 20
+
+
+class ShardLoader:
+    """Iterates over batches: dicts of tensors, one epoch for each `iter()`.
+
+    The order is a function of (seed, epoch, position) and the same for any `world_size`, `num_threads` and
+    `prefetch`. Batches are the caller's own: they may be kept and written to (with `read_only` datasets they
+    are views of mapped files and must not be written to).
+
+    Parameters
+    ----------
+    dataset
+        A `ShardDataset`.
+    batch_size
+        Samples of a batch of one rank.
+    shuffle
+        `True` or "full": a permutation of the split. "block": blocks of neighbours in random order, shuffled
+        within windows; reads cold disks in long runs. `False`: the order on disk.
+    seed
+        Seed of the order; the same on every rank.
+    drop_last
+        Leave out the samples that do not fill a batch on every rank. Without, they are shared out evenly.
+    num_threads
+        Threads that gather; 0 gathers in the calling thread. By default one less than there are processors
+        for this rank, 1 to 4.
+    prefetch
+        Groups of batches that each thread may be ahead.
+    device
+        Where batches go. On a CUDA device, copies run on a side stream from pinned memory and the fits on the
+        device.
+    device_cache
+        Hold the split on the device, as it is stored, and gather there; `DoesNotFit` when it is too large.
+    rank, world_size
+        This process's share; from torch.distributed where that is initialised.
+    infinite
+        Go on with the next epoch instead of ending.
+    weights
+        One number a sample: draw with replacement, as often as the number says.
+    balance
+        Name of a column of integers: draw every class equally often.
+    num_samples
+        Positions of an epoch when `weights` or `balance` draw; the size of the split by default.
+    block_samples, window_blocks
+        For `shuffle="block"`: neighbours of a block (by default about 4 MiB), blocks of a window.
+    layout, memory_format, dtypes
+        See `loaders.device.Layout`.
+    transform
+        Called with every batch, on the device, after the dataset's own transform.
+
+    Notes
+    -----
+    For one consumer. `state_dict` after a batch was taken continues with the batch after it, whatever has
+    been prefetched.
+
+    Examples
+    --------
+    >>> loader = train.loader(256, shuffle=True, seed=0, device="cuda")
+    >>> for batch in loader:
+    ...     step(batch)
+    >>> print(loader.stats())
+    """
+
+    def __init__(
+        self,
+        dataset: ShardDataset,
+        batch_size: int,
+        *,
+        shuffle: bool | Literal["full", "block"] = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        num_threads: int | None = None,
+        prefetch: int = 2,
+        device: str | torch.device | None = None,
+        device_cache: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        infinite: bool = False,
+        weights: npt.ArrayLike | None = None,
+        balance: str | None = None,
+        num_samples: int | None = None,
+        block_samples: int | None = None,
+        window_blocks: int = 8,
+        layout: Literal["stored", "chw"] = "stored",
+        memory_format: torch.memory_format | None = None,
+        dtypes: Mapping[str, torch.dtype] | None = None,
+        transform: Callable[[Batch], Batch] | None = None,
+    ) -> None:
+        target = _device(device)
+        order = choose_order(
+            dataset, shuffle, seed, weights, balance, num_samples, block_samples, window_blocks
+        )
+        pool = Pool(pinned=target.type == "cuda")
+        opened, fits = dataset.opened, dataset.fits
+        feed: Feed
+        if device_cache:
+            feed = CachedFeed(opened, order, dataset.forms, pool, fits=fits, device=target)
+        else:
+            views = dataset.read_only
+            feed = DatasetFeed(opened, order, dataset.forms, pool, read_only=views, fits=fits)
+        both = _both(dataset.transform, transform)
+        made = stage(feed, Layout(layout, memory_format, dtypes), dataset.schema, both, target)
+        if num_threads is None:
+            num_threads = 0 if device_cache else default_threads()
+        self._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+
+    def _begin(
+        self,
+        feed: Feed,
+        made: HostStage,
+        batch_size: int,
+        drop_last: bool,
+        num_threads: int,
+        prefetch: int,
+        rank: int | None,
+        world_size: int | None,
+        infinite: bool,
+    ) -> None:
+        if num_threads < 0 or prefetch < 1:
+            raise InvalidOption(
+                f"num_threads={num_threads}, prefetch={prefetch}; allowed: 0 or more, 1 or more"
+            )
+        self._feed, self._stage = feed, made
+        self.rank, self.world_size = shard_of_world(rank, world_size)
+        self.batch_size, self.drop_last, self.infinite = batch_size, drop_last, infinite
+        self.num_threads, self.prefetch = num_threads, prefetch
+        self._epoch, self._position = 0, 0
+        self._resume = True  # the next iterator begins at (epoch, position); else at the next epoch
+        self._meter = Meter()
+        self._iterator: LoaderIterator | None = None
+        self._plan(0)
+
+    def _plan(self, start: int) -> Plan:
+        return Plan(
+            self._feed.num_positions, self.batch_size, self.rank, self.world_size, self.drop_last, start
+        )
+
+    def __len__(self) -> int:
+        """Batches of this rank in a whole epoch; TypeError when `infinite`."""
+        if self.infinite:
+            raise TypeError("an infinite loader has no length")
+        return self._plan(0).num_steps
+
+    def __iter__(self) -> LoaderIterator:
+        """Begin where a loaded state says, else at the start of the next epoch."""
+        if self._iterator is not None:
+            self._iterator.close()
+        if not self._resume:
+            self._epoch, self._position = self._epoch + (self._position > 0), 0
+        self._resume = False
+        self._iterator = LoaderIterator(self)
+        return self._iterator
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next `iter()` begins."""
+        self._epoch, self._position, self._resume = epoch, 0, True
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, or the next one when none is."""
+        return self._epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give where the next batch begins, as small JSON; the same on every rank after the same step."""
+        return {
+            "version": STATE_VERSION,
+            "epoch": self._epoch,
+            "position": self._position,
+            "order": self._feed.describe(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue, at the next `iter()`, with the batch that would have come next.
+
+        Batch size, world size, rank, threads and device may differ from those of the loader that was saved.
+
+        Raises
+        ------
+        StateMismatch
+            The state belongs to another snapshot, split size, seed or kind of shuffle.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise StateMismatch(f"state of version {state.get('version')!r}; allowed: {STATE_VERSION}")
+        mine, saved = self._feed.describe(), state["order"]
+        if mine != saved:
+            names = sorted(name for name in mine.keys() | saved.keys() if mine.get(name) != saved.get(name))
+            found = ", ".join(f"{name} {saved.get(name)!r} (here {mine.get(name)!r})" for name in names)
+            raise StateMismatch(
+                f"the state was saved with {found}; open the dataset with "
+                f"version={saved.get('snapshot')!r} and the same options, or begin anew"
+            )
+        self._epoch, self._position, self._resume = int(state["epoch"]), int(state["position"]), True
+
+    def stats(self, *, reset: bool = False) -> LoaderStats:
+        """Give throughput and waiting times so far."""
+        found = self._meter.stats()
+        if reset:
+            self._meter.reset()
+        return found
+
+
+class LoaderIterator(Iterator[Batch]):
+    """One pass of a `ShardLoader`; `close` ends its threads early."""
+
+    def __init__(self, loader: ShardLoader) -> None:
+        self._loader = loader
+        self._meter = loader._meter
+        self._ready: list[Batch] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        loader = self._loader
+        feed, made, meter, epoch = loader._feed, loader._stage, loader._meter, loader._epoch
+        self._plan = plan = loader._plan(loader._position)
+        self._step = 0
+        size = steps_per_group(feed.row_bytes(), loader.batch_size, GROUP_BYTES)
+        ahead = max(loader.num_threads, 1)
+
+        def make(number: int) -> Ready:
+            began = time.perf_counter()
+            first = number * size
+            if first + ahead * size < plan.num_steps:
+                soon = first + ahead * size
+                feed.advise(epoch, plan.batches(soon, min(soon + size, plan.num_steps))[0])
+            positions, ends = plan.batches(first, min(first + size, plan.num_steps))
+            ready = made.make(feed.group(epoch, positions, ends))
+            meter.gathered(time.perf_counter() - began)
+            return ready
+
+        self._ahead = Ahead(make, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
+
+    def __next__(self) -> Batch:
+        """Give the next batch."""
+        began = time.perf_counter()
+        while not self._ready:
+            try:
+                self._ready = self._loader._stage.take(next(self._ahead))[::-1]
+            except StopIteration:
+                if not self._end_epoch():
+                    self._meter.paused()
+                    raise
+        batch = self._ready.pop()
+        self._step += 1
+        loader = self._loader
+        loader._position = self._plan.position_after(self._step)
+        if self._step == self._plan.num_steps:
+            loader._epoch, loader._position = loader._epoch + 1, 0
+        self._meter.waited(began)
+        self._meter.delivered(_batch_samples(batch, loader.batch_size), num_bytes(batch))
+        return batch
+
+    def _end_epoch(self) -> bool:
+        """Begin the next epoch when the loader has no end."""
+        if not self._loader.infinite or not self._plan.num_steps:
+            return False
+        self._begin()
+        return True
+
+    def close(self) -> None:
+        """End the threads; there are no more batches."""
+        self._ready = []
+        self._ahead.close()
+        self._meter.paused()
+
+
+def _batch_samples(batch: Batch, batch_size: int) -> int:
+    for value in batch.values():
+        if isinstance(value, torch.Tensor | list):
+            return len(value)
+    return batch_size
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    target = torch.device("cpu" if device is None else device)
+    if target.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InvalidOption(f"device={str(device)!r}, but torch sees no CUDA device here; allowed: cpu")
+        if target.index is None:
+            return torch.device("cuda", torch.cuda.current_device())
+    return target
+
+
+def _both(
+    first: Callable[[Batch], Batch] | None, second: Callable[[Batch], Batch] | None
+) -> Callable[[Batch], Batch] | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return lambda batch: second(first(batch))

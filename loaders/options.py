@@ -1,0 +1,96 @@
+"""What a loader is asked for, turned into an order, a share of the world and a number of threads."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch.distributed
+
+from loaders.columns import DenseColumn
+from loaders.errors import InvalidOption, UnknownName
+from loaders.order import (
+    BalancedOrder,
+    BlockShuffle,
+    FullShuffle,
+    Order,
+    SequentialOrder,
+    WeightedOrder,
+)
+from loaders.pool import Pool
+
+if TYPE_CHECKING:
+    from loaders.dataset import ShardDataset
+
+BLOCK_BYTES = 4 << 20
+MAX_THREADS = 4
+
+
+def choose_order(
+    dataset: ShardDataset,
+    shuffle: bool | Literal["full", "block"],
+    seed: int,
+    weights: npt.ArrayLike | None = None,
+    balance: str | None = None,
+    num_samples: int | None = None,
+    block_samples: int | None = None,
+    window_blocks: int = 8,
+) -> Order:
+    """Choose the order that the options of a loader ask for; see `ShardLoader`."""
+    size = len(dataset)
+    if weights is not None or balance is not None:
+        if weights is not None and balance is not None:
+            raise InvalidOption("weights and balance are both given; allowed: one of them")
+        if weights is not None:
+            if len(np.asarray(weights)) != size:
+                raise InvalidOption(
+                    f"{len(np.asarray(weights))} weights; allowed: {size}, one for every sample"
+                )
+            return WeightedOrder(weights, seed, num_samples)
+        return BalancedOrder(_classes(dataset, str(balance)), seed, num_samples)
+    if num_samples is not None:
+        raise InvalidOption("num_samples is given without weights or balance")
+    if size == 0 or shuffle is False:
+        return SequentialOrder(size)
+    if shuffle is True or shuffle == "full":
+        return FullShuffle(size, seed)
+    if shuffle == "block":
+        if block_samples is None:
+            block_samples = max(1, BLOCK_BYTES // max(dataset.opened.row_bytes(), 1))
+        return BlockShuffle(size, seed, block_samples, window_blocks)
+    raise InvalidOption(f"shuffle={shuffle!r}; allowed: True, False, 'full', 'block'")
+
+
+def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBitBase]]:
+    opened = dataset.opened
+    if name not in opened.snapshot.columns:
+        raise UnknownName("column", name, str(opened.snapshot), opened.snapshot.columns)
+    column = DenseColumn(opened.snapshot.column(name), dataset.selection.path.parent)
+    if column.dtype.kind not in "iub" or column.column.shape:
+        raise InvalidOption(
+            f"balance={name!r}: a column of {column.dtype} {column.column.shape}; allowed: one integer a row"
+        )
+    found: npt.NDArray[np.integer[npt.NBitBase]] = column.gather(
+        opened.index(np.arange(len(dataset))), Pool()
+    ).numpy()
+    return found
+
+
+def shard_of_world(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Give rank and world size: as asked, else from torch.distributed, else one process."""
+    if (rank is None) != (world_size is None):
+        raise InvalidOption(f"rank={rank}, world_size={world_size}; allowed: both or neither")
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def default_threads() -> int:
+    """Choose how many threads gather: one processor is left to the training loop."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun: processes on this machine
+    return max(1, min(MAX_THREADS, processors // max(local, 1) - 1))

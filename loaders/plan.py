@@ -1,0 +1,89 @@
+"""Which positions of an epoch each batch of each rank has: arithmetic, no state.
+
+A step takes `world_size * batch_size` positions that follow each other; rank r has the r-th run of
+`batch_size` of them. Put side by side, the batches of all ranks give the order itself, whatever the world
+size. What is left at the end is shared out evenly, so that every rank makes the same number of steps; where
+fewer samples are left than there are ranks, some are given twice (never dropped, unless `drop_last`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loaders.errors import InvalidOption
+from loaders.permutation import Positions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Batches of one rank in one epoch.
+
+    Parameters
+    ----------
+    num_positions
+        Positions of the epoch.
+    batch_size
+        Samples of a batch of one rank.
+    rank, world_size
+        Which of how many equal shares.
+    drop_last
+        Leave out what does not fill a step.
+    start
+        First position; what comes before was delivered already, by any world size.
+    """
+
+    num_positions: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+    drop_last: bool = False
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.batch_size < 1:
+            raise InvalidOption(f"batch_size={self.batch_size}; allowed: 1 or more")
+        if not 0 <= self.rank < self.world_size:
+            raise InvalidOption(
+                f"rank={self.rank} of world_size={self.world_size}; allowed: 0 <= rank < world_size"
+            )
+        if not 0 <= self.start <= self.num_positions:
+            raise InvalidOption(f"start={self.start}; allowed: 0 to {self.num_positions}")
+
+    @property
+    def step_size(self) -> int:
+        """Positions of one step over all ranks."""
+        return self.batch_size * self.world_size
+
+    @property
+    def num_steps(self) -> int:
+        """Batches of this rank."""
+        left = self.num_positions - self.start
+        return left // self.step_size if self.drop_last else -(-left // self.step_size)
+
+    def position_after(self, steps: int) -> int:
+        """Positions delivered by all ranks once each has made `steps` steps."""
+        return min(self.start + steps * self.step_size, self.num_positions)
+
+    def batches(self, first: int, last: int) -> tuple[Positions, list[int]]:
+        """Give the positions of steps `first` up to `last`, end to end, and where each batch ends."""
+        starts = self.start + np.arange(first, last, dtype=np.int64) * self.step_size
+        whole = int(np.searchsorted(starts, self.num_positions - self.step_size, side="right"))
+        run = np.arange(self.batch_size, dtype=np.int64) + self.rank * self.batch_size
+        positions = (starts[:whole, None] + run).reshape(-1)
+        ends = [self.batch_size * (number + 1) for number in range(whole)]
+        if whole < len(starts):
+            tail = self._tail(int(starts[whole]))
+            positions = np.concatenate([positions, tail])
+            ends.append(len(positions))
+        return positions, ends
+
+    def _tail(self, start: int) -> Positions:
+        left = self.num_positions - start
+        if left < self.world_size:
+            return np.array([start + self.rank % left], np.int64)
+        size, extra = divmod(left, self.world_size)
+        begin = start + self.rank * size + min(self.rank, extra)
+        return np.arange(begin, begin + size + (self.rank < extra), dtype=np.int64)
