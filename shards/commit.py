@@ -30,7 +30,7 @@ from shards.errors import (
 from shards.manifest import Manifest, Shard, dump
 from shards.parse import parse
 from shards.storage import Storage
-from shards.version import Version
+from shards.version import Version, check_sizes
 from shards.writers import WrittenFile
 
 DRAFT = "manifest.json"
@@ -154,6 +154,11 @@ def _same_content(catalog: Catalog, manifest: Manifest, number: int) -> Version 
         return None
     try:
         other = catalog.manifest(manifest.dataset, manifest.asset, manifest.partition, number)
-        return Version(catalog.storage, other) if other.content_hash == manifest.content_hash else None
+        if other.content_hash != manifest.content_hash:
+            return None
+        version = Version(catalog.storage, other)
+        if not catalog.storage.in_place:
+            check_sizes(catalog.storage, version.directory, other)
+        return version
     except (NotFound, ManifestError, DamagedFile):
         return None

@@ -7,6 +7,8 @@ ShardError
 │   └── UnsupportedFormat  it needs a format version or feature that this reader lacks
 ├── DamagedFile          a data file is missing, of the wrong size, malformed or of another hash
 ├── LeaseLost            a lease could not be taken or kept
+├── StorageError         an object store failed after all repetitions; an OSError, too
+├── MissingExtra         the library for object stores is not installed
 └── CommitError          nothing was published, unless the error is CommitStateUnknown
     ├── CommitConflict       another writer published first
     ├── CommitFailed         writing, syncing or verifying failed; the attempt is abandoned
@@ -88,6 +90,14 @@ class DamagedFile(ShardError):
 
 class LeaseLost(ShardError):
     """A lease could not be taken or kept, so the versions it names may be collected."""
+
+
+class StorageError(ShardError, OSError):
+    """An object store did not do what was asked, after all repetitions."""
+
+
+class MissingExtra(ShardError, ImportError):
+    """The library for object stores is not installed."""
 
 
 class CommitError(ShardError):

@@ -36,7 +36,7 @@ def check_hash(path: str, data: Buffer, expected: str) -> None:
 
 
 def _map(storage: Storage, file: ShardFile, verify: bool) -> memoryview:
-    data = storage.map(file.path, file.shard.bytes)
+    data = storage.map(file.path, file.shard.bytes, file.shard.xxh3_128)
     if verify:
         check_hash(file.path, data, file.shard.xxh3_128)
     return data

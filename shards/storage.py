@@ -40,6 +40,9 @@ class WritableFile(Protocol):
 class Storage(Protocol):
     """What the format asks of a store. Failures are OSError. Implementations may be shared by threads."""
 
+    in_place: bool
+    """Whether `map` maps the file where it stands, so that its size must be known before."""
+
     def create(self, path: str) -> WritableFile:
         """Create a file that must not exist."""
 
@@ -73,8 +76,11 @@ class Storage(Protocol):
     def read(self, path: str, max_bytes: int) -> bytes:
         """Content of a regular file; NotFound, or DamagedFile if it is larger than allowed."""
 
-    def map(self, path: str, size_bytes: int) -> memoryview:
-        """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
+    def map(self, path: str, size_bytes: int, xxh3_128: str = "") -> memoryview:
+        """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile.
+
+        The hash, where given, is that of the content; a store that copies files may go by it.
+        """
 
     def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
         """Content of a regular file of exactly this size, read piece by piece; else DamagedFile.
@@ -85,6 +91,8 @@ class Storage(Protocol):
 
 class LocalStorage:
     """A directory of a local or network file system with hard links and fsync; POSIX only."""
+
+    in_place = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
@@ -139,6 +147,7 @@ class LocalStorage:
     def sizes(self, path: str) -> dict[str, int]:
         """Size of every regular file in a directory; -1 for a link or anything else."""
         found: dict[str, int] = {}
+        self._check_inside(path)
         try:
             with os.scandir(self._prefix + path) as entries:
                 for entry in entries:
@@ -154,6 +163,7 @@ class LocalStorage:
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Content of a regular file; NotFound, or DamagedFile if it is larger than allowed."""
+        self._check_inside(path)
         descriptor, size = self._open(path)
         try:
             if size > max_bytes:
@@ -163,7 +173,7 @@ class LocalStorage:
         finally:
             os.close(descriptor)
 
-    def map(self, path: str, size_bytes: int) -> memoryview:
+    def map(self, path: str, size_bytes: int, xxh3_128: str = "") -> memoryview:
         """Content of a regular file of exactly this size (at least 1), mapped read-only; else DamagedFile."""
         descriptor = self._open_sized(path, size_bytes)
         try:
@@ -185,6 +195,12 @@ class LocalStorage:
                 yield buffer[:count]
         finally:
             os.close(descriptor)
+
+    def _check_inside(self, path: str) -> None:
+        """Refuse a path that links lead out of the root."""
+        real, root = os.path.realpath(self._prefix + path), os.path.realpath(self.root)
+        if not real.startswith(f"{root.rstrip('/')}/"):
+            raise DamagedFile(path, "is a link out of the root")
 
     def _open_sized(self, path: str, size_bytes: int) -> int:
         try:

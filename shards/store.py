@@ -13,6 +13,7 @@ from shards.commit import Directories
 from shards.errors import InvalidArgument, NotFound
 from shards.gc import DEFAULT_GRACE_SECONDS, GcReport
 from shards.lease import Lease
+from shards.remote import ObjectStorage, is_url
 from shards.snapshot import Snapshot
 from shards.snapshot_attempt import SnapshotAttempt
 from shards.storage import LocalStorage, Storage
@@ -30,7 +31,7 @@ class ShardStore:
     Parameters
     ----------
     root
-        Directory.
+        Directory, or the address of an object store (`s3://bucket/prefix`), which needs the extra `objects`.
     verify
         `sizes`: files are checked for size and header when they are opened. `full`: their hash, too, when
         they are first mapped.
@@ -48,7 +49,7 @@ class ShardStore:
         if verify not in ("sizes", "full"):
             raise InvalidArgument(f"verify {verify!r}: allowed are sizes, full")
         self.root = os.fspath(root)
-        self.storage: Storage = LocalStorage(root) if storage is None else storage
+        self.storage: Storage = _storage(root) if storage is None else storage
         self.catalog = Catalog(self.storage)
         self._directories = Directories(self.storage)
         self._verify = verify == "full"
@@ -198,3 +199,7 @@ class ShardStore:
     ) -> VerifyReport:
         """Look at everything, or at one dataset or asset; see `shards.verify`."""
         return verify(self.catalog, dataset, asset, full=full, progress=progress)
+
+
+def _storage(root: str | os.PathLike[str]) -> Storage:
+    return ObjectStorage(str(root)) if is_url(root) else LocalStorage(root)

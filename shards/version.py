@@ -17,7 +17,7 @@ from shards.storage import Storage
 
 
 class Version:
-    """An immutable version; every file's size was checked when it was opened.
+    """An immutable version; sizes of files that are mapped in place were checked when it was opened.
 
     Safe to share between threads and to pickle. Readers are made anew by each call.
     """
@@ -31,7 +31,7 @@ class Version:
         self.directory = (
             f"{names.data_directory(manifest.dataset, manifest.asset, manifest.partition)}/{manifest.attempt}"
         )
-        if check:
+        if check and storage.in_place:
             check_sizes(storage, self.directory, manifest)
 
     @property

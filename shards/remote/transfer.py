@@ -1,0 +1,116 @@
+"""Objects as ranges read in parallel: into a file in any order, or as pieces in order."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from shards.errors import DamagedFile
+from shards.remote.client import Client
+
+RANGE_BYTES = 8 << 20
+"""Bytes of one request: long enough that its start costs little, short enough to repeat."""
+NUM_THREADS = 16
+AHEAD = 4
+"""Ranges that are under way while the caller works on one."""
+
+
+class Transfer:
+    """Reads objects by ranges. Safe to share between threads; its threads start when first needed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the threads."""
+        return {"_client": self._client}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin without threads."""
+        self.__init__(state["_client"])  # type: ignore[misc]
+
+    def download(self, path: str, size_bytes: int, descriptor: int) -> None:
+        """Write an object of exactly this size into a file, from its start.
+
+        Raises
+        ------
+        DamagedFile
+            It is missing or has another size.
+        OSError
+            The store failed, or the file system did.
+        """
+
+        def write(start: int) -> None:
+            data, offset = memoryview(self._range(path, start, size_bytes)), start
+            while data:
+                count = os.pwrite(descriptor, data, offset)
+                data, offset = data[count:], offset + count
+
+        if size_bytes <= RANGE_BYTES:
+            write(0)
+            return
+        jobs = [self._submit(lambda start=start: write(start)) for start in _starts(size_bytes)]
+        try:
+            for job in jobs:
+                job.result()
+        finally:  # nobody may write once the caller closes the descriptor
+            for job in jobs:
+                job.cancel()
+            wait(jobs)
+
+    def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
+        """Give the bytes of an object of exactly this size in order; raises as `download`."""
+        waiting: deque[Future[Any]] = deque()
+        starts = iter(_starts(size_bytes))
+        try:
+            for start in starts:
+                waiting.append(self._submit(lambda start=start: self._range(path, start, size_bytes)))
+                if len(waiting) > AHEAD:
+                    yield memoryview(waiting.popleft().result())
+            while waiting:
+                yield memoryview(waiting.popleft().result())
+        finally:
+            for job in waiting:
+                job.cancel()
+
+    def _range(self, path: str, start: int, size_bytes: int) -> Any:
+        """One range; the first one learns the size of the whole from the same reply."""
+        stop = min(start + RANGE_BYTES, size_bytes)
+
+        def first(library: Any, store: Any) -> tuple[int, Any]:
+            whole = size_bytes <= RANGE_BYTES
+            found = library.get(store, path, options=None if whole else {"range": (start, stop)})
+            size = found.meta["size"]
+            return size, found.bytes() if size == size_bytes else b""
+
+        def other(library: Any, store: Any) -> Any:
+            return library.get_range(store, path, start=start, end=stop)
+
+        try:
+            if start:
+                data = self._client.call(path, other)
+            else:
+                size, data = self._client.call(path, first)
+                if size != size_bytes:
+                    raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
+        except FileNotFoundError:
+            raise DamagedFile(path, "is missing") from None
+        if len(data) != stop - start:
+            raise DamagedFile(path, f"gave {len(data)} bytes from {start}, asked were {stop - start}")
+        return data
+
+    def _submit(self, job: Callable[[], Any]) -> Future[Any]:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="shards-transfer")
+            return self._pool.submit(job)
+
+
+def _starts(size_bytes: int) -> range:
+    return range(0, size_bytes, RANGE_BYTES)
