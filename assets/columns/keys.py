@@ -84,7 +84,8 @@ def _of_column(reader: ColumnReader, seed: np.uint64) -> tuple[Hashes, npt.NDArr
         values = reader.shard(shard)
         if isinstance(values, np.ndarray):
             hashed.append(hash_rows(values, seed))
-            blank.append(~values.reshape(len(values), -1).any(axis=1))
+            filled = np.any(values.reshape(len(values), -1), axis=1)
+            blank.append(np.asarray(~filled, np.bool_))
         else:
             hashed.append(hash_array(values, seed))
             blank.append(~valid_mask(values))

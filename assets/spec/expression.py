@@ -68,12 +68,17 @@ def parse_where(text: str) -> ast.expr:
         raise ValueError(f"where has {len(nodes)} parts, at most {MAX_NODES} are allowed")
     for node in nodes:
         _check(node)
+    if not _columns(tree):
+        raise ValueError(f"where {text!r} names no column")
     return tree.body
 
 
 def columns_of(text: str) -> list[str]:
     """Names of the columns that an expression reads, sorted."""
-    tree = parse_where(text)
+    return _columns(parse_where(text))
+
+
+def _columns(tree: ast.AST) -> list[str]:
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return sorted(
         {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}

@@ -106,7 +106,7 @@ class ListEncoder(Encoder):
 def offsets_of(array: pa.Array, present: BoolArray | None) -> IntArray:
     """Give the offsets of a list array into its flattened values, from zero."""
     if pa.types.is_fixed_size_list(array.type):
-        return np.arange(len(array) + 1, dtype=np.int64) * array.type.list_size
+        return np.arange(len(array) + 1, dtype=np.int64) * int(array.type.list_size)
     offsets: IntArray = np.asarray(array.offsets.to_numpy(zero_copy_only=False), np.int64)
     if present is None:
         from_zero: IntArray = offsets - offsets[0]

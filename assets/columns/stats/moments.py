@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 BLOCK_ROWS = 4_096
+LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(slots=True)
@@ -24,15 +25,18 @@ class Moments:
     Parameters
     ----------
     count
-        Numbers seen, NaN left out.
-    mean, m2
-        Mean, and sum of squared deviations from it.
+        Finite numbers seen; NaN and infinities are left out.
+    mean, mean_rest
+        Mean, and what is left of it beyond float64, so that merging loses nothing far from zero.
+    m2
+        Sum of squared deviations from the mean; saturates at the largest float64.
     minimum, maximum
         Extremes; +inf and -inf where `count` is 0.
     """
 
     count: npt.NDArray[np.int64]
     mean: Floats
+    mean_rest: Floats
     m2: Floats
     minimum: Floats
     maximum: Floats
@@ -44,62 +48,61 @@ class Moments:
             np.zeros(width, np.int64),
             np.zeros(width),
             np.zeros(width),
+            np.zeros(width),
             np.full(width, np.inf),
             np.full(width, -np.inf),
         )
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Moments:
-        """Summarise an array of shape (rows, width); NaN is left out.
+        """Summarise an array of shape (rows, width).
 
         Rows are taken a few thousand at a time, so that a float64 copy stays in the processor's cache.
         """
         total = cls.empty(values.shape[1])
-        for start in range(0, len(values), BLOCK_ROWS):
-            total = total.merge(cls._of_block(values[start : start + BLOCK_ROWS].astype(np.float64)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(values), BLOCK_ROWS):
+                total = total.merge(cls._of_block(values[start : start + BLOCK_ROWS].astype(np.float64)))
         return total
 
     @classmethod
     def _of_block(cls, block: Floats) -> Moments:
-        num_rows = len(block)
+        num_rows, width = block.shape
         mean = block.mean(axis=0)
         if np.isfinite(mean).all():
             minimum, maximum = block.min(axis=0), block.max(axis=0)
             block -= mean
-            m2 = np.einsum("ij,ij->j", block, block)
-            rest = block.sum(axis=0)
-            return cls(
-                np.full(block.shape[1], num_rows, np.int64),
-                mean,
-                m2 - rest * rest / num_rows,
-                minimum,
-                maximum,
-            )
-        present = ~np.isnan(block)
-        count = present.sum(axis=0)
-        safe = np.maximum(count, 1)
-        filled = np.where(present, block, 0.0)
-        mean = filled.sum(axis=0) / safe
-        with np.errstate(invalid="ignore"):
-            deviation = np.where(present, block - mean, 0.0)
-        return cls(
-            count.astype(np.int64),
-            mean,
-            np.einsum("ij,ij->j", deviation, deviation),
-            np.where(present, block, np.inf).min(axis=0),
-            np.where(present, block, -np.inf).max(axis=0),
-        )
+            count = np.full(width, num_rows, np.int64)
+        else:
+            present = np.isfinite(block)
+            count = present.sum(axis=0).astype(np.int64)
+            minimum = np.where(present, block, np.inf).min(axis=0)
+            maximum = np.where(present, block, -np.inf).max(axis=0)
+            safe = np.maximum(count, 1)
+            mean = (np.where(present, block, 0.0) / safe).sum(axis=0)
+            block = np.where(present, block - mean, 0.0)
+        rest = block.sum(axis=0) / np.maximum(count, 1)
+        m2 = np.einsum("ij,ij->j", block, block) - rest * rest * count
+        return cls(count, mean, np.nan_to_num(rest), np.nan_to_num(m2, nan=LARGEST), minimum, maximum)
 
     def merge(self, other: Moments) -> Moments:
         """Give the moments of both sets of rows together."""
         count = self.count + other.count
-        safe = np.maximum(count, 1)
-        difference = other.mean - self.mean
-        share = other.count / safe
+        share = other.count / np.maximum(count, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = (other.mean - self.mean) + (other.mean_rest - self.mean_rest)
+            moved = self.mean_rest + difference * share
+            mean = self.mean + moved
+            rest = moved - (mean - self.mean)
+            between = np.nan_to_num(difference * difference * (self.count * share), nan=LARGEST)
+            m2 = np.nan_to_num(self.m2 + other.m2 + between, nan=LARGEST)
+        first = self.count == 0
+        mean, rest = np.where(first, other.mean, mean), np.where(first, other.mean_rest, rest)
         return Moments(
             count,
-            self.mean + difference * share,
-            self.m2 + other.m2 + difference * difference * (self.count * share),
+            np.nan_to_num(mean),
+            np.nan_to_num(rest),
+            m2,
             np.minimum(self.minimum, other.minimum),
             np.maximum(self.maximum, other.maximum),
         )
@@ -115,6 +118,7 @@ class Moments:
         return {
             "count": self.count.tolist(),
             "mean": self.mean.tolist(),
+            "mean_rest": self.mean_rest.tolist(),
             "m2": self.m2.tolist(),
             "min": [value if ok else None for value, ok in zip(self.minimum.tolist(), present, strict=True)],
             "max": [value if ok else None for value, ok in zip(self.maximum.tolist(), present, strict=True)],
@@ -126,6 +130,7 @@ class Moments:
         return cls(
             np.asarray(written["count"], np.int64),
             np.asarray(written["mean"], np.float64),
+            np.asarray(written["mean_rest"], np.float64),
             np.asarray(written["m2"], np.float64),
             np.asarray([np.inf if value is None else value for value in written["min"]], np.float64),
             np.asarray([-np.inf if value is None else value for value in written["max"]], np.float64),

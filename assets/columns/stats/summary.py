@@ -43,12 +43,10 @@ class NumberSummary:
             digest = [Digest.of_sorted(numbers)] if quantiles else None
             return cls(Moments.of(numbers[:, None]), digest, Histogram.of_sorted(numbers))
         moments = Moments.of(values)
-        if not (np.isfinite(moments.minimum).all() and np.isfinite(moments.maximum).all()):
-            values = np.where(np.isfinite(values), values, np.nan)
-            moments = Moments.of(values)
         digests = None
         if quantiles:
-            ordered = np.sort(values.astype(np.float64).T, axis=1)
+            finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+            ordered = np.sort(finite.T, axis=1)
             digests = [
                 Digest.of_sorted(row[:count])
                 for row, count in zip(ordered, moments.count.tolist(), strict=True)
