@@ -21,7 +21,9 @@ from loaders.errors import (
     WorkerKilled,
 )
 from loaders.forms import Batch, Forms
+from loaders.iterable import ShardIterableDataset
 from loaders.loader import ShardLoader
+from loaders.mixed import MixedDataset
 from loaders.stats import LoaderStats
 from loaders.transforms import Transforms
 
@@ -35,8 +37,10 @@ __all__ = [
     "Layout",
     "LoaderError",
     "LoaderStats",
+    "MixedDataset",
     "ShardChanged",
     "ShardDataset",
+    "ShardIterableDataset",
     "ShardLoader",
     "StateMismatch",
     "Transforms",

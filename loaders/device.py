@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -89,7 +89,7 @@ class HostStage:
 
     def _batches(self, group: Group, dense: Dense) -> list[Batch]:
         dense = self.layout.apply(self.feed.fits(dense), self.schema)
-        return self.feed.batches(Group(dense, group.cells, group.ends))
+        return self.feed.batches(replace(group, dense=dense))
 
     def _transformed(self, batches: list[Batch]) -> list[Batch]:
         return batches if self.transform is None else [self.transform(batch) for batch in batches]

@@ -112,7 +112,7 @@ class ShardLoader:
         dtypes: Mapping[str, torch.dtype] | None = None,
         transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
-        target = _device(device)
+        target = device_of(device)
         order = choose_order(
             dataset, shuffle, seed, weights, balance, num_samples, block_samples, window_blocks
         )
@@ -124,11 +124,29 @@ class ShardLoader:
         else:
             views = dataset.read_only
             feed = DatasetFeed(opened, order, dataset.forms, pool, read_only=views, fits=fits)
-        both = _both(dataset.transform, transform)
-        made = stage(feed, Layout(layout, memory_format, dtypes), dataset.schema, both, target)
+        finish = both(dataset.transform, transform)
+        made = stage(feed, Layout(layout, memory_format, dtypes), dataset.schema, finish, target)
         if num_threads is None:
             num_threads = 0 if device_cache else default_threads()
         self._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+
+    @classmethod
+    def over(
+        cls,
+        feed: Feed,
+        made: HostStage,
+        batch_size: int,
+        drop_last: bool,
+        num_threads: int,
+        prefetch: int,
+        rank: int | None,
+        world_size: int | None,
+        infinite: bool,
+    ) -> ShardLoader:
+        """Make a loader over any feed; for what is no `ShardDataset`."""
+        loader = cls.__new__(cls)
+        loader._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+        return loader
 
     def _begin(
         self,
@@ -296,7 +314,7 @@ def _batch_samples(batch: Batch, batch_size: int) -> int:
     return batch_size
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def device_of(device: str | torch.device | None) -> torch.device:
     target = torch.device("cpu" if device is None else device)
     if target.type == "cuda":
         if not torch.cuda.is_available():
@@ -306,7 +324,7 @@ def _device(device: str | torch.device | None) -> torch.device:
     return target
 
 
-def _both(
+def both(
     first: Callable[[Batch], Batch] | None, second: Callable[[Batch], Batch] | None
 ) -> Callable[[Batch], Batch] | None:
     if first is None or second is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def write(
     num_rows = len(next(iter(columns.values()))[1])
     edges = np.linspace(0, num_rows, num_partitions + 1).astype(int)
     pins = []
-    for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
         key = "all" if num_partitions == 1 else f"{number:04d}"
         with store.begin(name, "documents", key, shard_bytes=shard_bytes) as attempt:
             table = attempt.table("documents", pa.schema([pa.field("_id", pa.int64())]))
