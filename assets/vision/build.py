@@ -62,7 +62,7 @@ def build_images(
     progress
         Told how many rows are done.
     cache
-        Directory that keeps pictures fetched from URLs; None keeps nothing.
+        Directory that keeps pictures fetched from URLs; `picture-cache` beside the store's root when None.
     num_threads
         Decoding threads; 0 for one a processor.
 
@@ -81,7 +81,7 @@ def build_images(
     with (
         quiet(),
         Renderer() as renderer,
-        closing(Gatherer(spec, limits, client, cache)) as gatherer,
+        closing(Gatherer(spec, limits, client, cache or _beside(store))) as gatherer,
         store.begin(spec.name, "images", partition, shard_bytes=spec.storage.shard_mb << 20) as attempt,
     ):
         build = _Build(spec, plans, documents, previous, attempt)
@@ -214,6 +214,10 @@ class _Build:
 
 def _names(plan: ImagePlan) -> list[str]:
     return [plan.name, *(mask.name for mask in plan.masks)]
+
+
+def _beside(store: ShardStore) -> Path:
+    return Path(store.root).absolute().parent / "picture-cache"
 
 
 def _documents(spec: DatasetSpec, partition: str, store: ShardStore, plans: list[ImagePlan]) -> Version:

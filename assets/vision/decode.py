@@ -86,7 +86,8 @@ def jpeg_image(data: bytes, header: Header) -> Image.Image:
     """Decode any JPEG as a Pillow image that carries its ICC profile."""
     pixels = jpeg_pixels(data, header)
     if header.num_components == 4:
-        image = Image.fromarray(255 - pixels, "CMYK")  # Adobe stores inverted inks
+        inks = 255 - pixels  # Adobe stores them inverted
+        image = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), inks.tobytes())
     else:
         image = Image.fromarray(pixels[..., 0] if header.num_components == 1 else pixels)
     if header.has_profile:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from assets.vision import decode, resize
 from assets.vision.color import to_mode
+from assets.vision.errors import PictureError
 from assets.vision.geometry import Placement, place, shown_size
 from assets.vision.header import Header
 from assets.vision.recipe import Recipe
@@ -72,7 +73,7 @@ def render(data: bytes, header: Header, recipe: Recipe, orientation: int | None 
     width, height = image.size
     turn = own if orientation is None else orientation
     image = _turned(to_mode(image, recipe), turn)
-    placement = place(image.width, image.height, recipe)
+    placement = _placed(image.size, recipe)
     pixels = _paste(np.asarray(_resized(image, placement, recipe)), placement, recipe)
     return Rendered(_finish(pixels, recipe), width, height, turn)
 
@@ -89,7 +90,7 @@ def _is_plain(header: Header, recipe: Recipe) -> bool:
 
 def _plain_jpeg(data: bytes, header: Header, recipe: Recipe, orientation: int | None) -> Rendered:
     turn = header.orientation if orientation is None else orientation
-    placement = place(*shown_size(header.width, header.height, turn), recipe)
+    placement = _placed(shown_size(header.width, header.height, turn), recipe)
     swapped = shown_size(*placement.resized, turn)
     pixels = decode.jpeg_pixels(data, header, swapped if recipe.fast else None)
     is_whole = pixels.shape[:2] == (header.height, header.width)
@@ -100,6 +101,17 @@ def _plain_jpeg(data: bytes, header: Header, recipe: Recipe, orientation: int | 
         scale = 1.0 if is_whole else _fraction(pixels.shape, header)
         part = np.asarray(resize.by_pillow(image, placement, recipe.filter, scale))
     return Rendered(_finish(_paste(part, placement, recipe), recipe), header.width, header.height, turn)
+
+
+def _placed(size: tuple[int, int], recipe: Recipe) -> Placement:
+    """Place a picture; a strip whose shorter side is enlarged must not grow beyond the cap either."""
+    placement = place(*size, recipe)
+    width, height = placement.canvas
+    if recipe.size is None and width * height > recipe.max_pixels:
+        raise PictureError(
+            "too_many_pixels", expected=f"at most {recipe.max_pixels}", got=f"{width}x{height} when resized"
+        )
+    return placement
 
 
 def _fraction(shape: tuple[int, ...], header: Header) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -96,8 +97,13 @@ class UrlFetcher:
             headers["If-None-Match"] = known.etag
         elif known is not None and known.last_modified:
             headers["If-Modified-Since"] = known.last_modified
-        deadline = time.monotonic() + self._policy.timeout_seconds
+        seconds = float(self._policy.timeout_seconds)
+        deadline = time.monotonic() + seconds
         connection = self._connect(url)
+        # a server that sends a byte now and then never runs into the socket's own time limit
+        alarm = threading.Timer(seconds, _abort, [connection.sock])
+        alarm.daemon = True
+        alarm.start()
         try:
             connection.request("GET", url.target, headers=headers)
             response = connection.getresponse()
@@ -111,6 +117,7 @@ class UrlFetcher:
         except (OSError, http.client.HTTPException) as error:
             raise Passing(type(error).__name__) from None
         finally:
+            alarm.cancel()
             connection.close()
         if self._cache:
             tag, modified = response.headers["ETag"] or "", response.headers["Last-Modified"] or ""
@@ -144,6 +151,11 @@ class UrlFetcher:
         raise Passing(type(failure).__name__)
 
 
+def _abort(open_socket: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it may have ended by itself
+        open_socket.shutdown(socket.SHUT_RDWR)
+
+
 def _check_status(response: http.client.HTTPResponse) -> None:
     status = response.status
     if status in _GONE:
@@ -164,8 +176,8 @@ def _body(response: http.client.HTTPResponse, max_bytes: int, deadline: float) -
         parts += part
         if len(parts) > max_bytes:
             raise FetchError("too_many_bytes", expected=f"at most {max_bytes} bytes", got="more")
-        if time.monotonic() > deadline:
-            raise Passing("TimeoutError")
+    if time.monotonic() > deadline:
+        raise Passing("TimeoutError")
     if declared is not None and len(parts) < declared:
         raise Passing("a short answer")
     return bytes(parts)
