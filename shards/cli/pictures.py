@@ -83,7 +83,8 @@ def fitted(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArr
     columns = max(1, int(picture.shape[1] * scale))
     down = np.arange(rows) * picture.shape[0] // rows
     across = np.arange(columns) * picture.shape[1] // columns
-    return picture[down[:, None], across]
+    small: npt.NDArray[np.uint8] = picture[down[:, None], across]
+    return small
 
 
 def in_terminal(picture: npt.NDArray[np.uint8], columns: int) -> str:

@@ -87,6 +87,8 @@ Fault = Literal["none", "before", "after", "torn", "enospc", "eio"]
 class ModelStorage:
     """`shards.storage.Storage` over the model; `fault` strikes at operation number `at`."""
 
+    in_place = True
+
     def __init__(self, root: Directory | None = None, fault: Fault = "none", at: int = -1) -> None:
         self.root = root or Directory()
         self.fault = fault
@@ -223,7 +225,7 @@ class ModelStorage:
             raise DamagedFile(path, "is too large")
         return bytes(node.written)
 
-    def map(self, path: str, size_bytes: int) -> memoryview:
+    def map(self, path: str, size_bytes: int, xxh3_128: str = "") -> memoryview:
         self.step("map", reads=True)
         node = self._node(path)
         if not isinstance(node, File) or len(node.written) != size_bytes:

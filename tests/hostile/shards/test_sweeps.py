@@ -1,4 +1,4 @@
-"""Every byte of a small dataset flipped, every length of truncation: all of it is noticed, nothing crashes."""
+"""Every byte of a small dataset flipped, every length of truncation: all is noticed, nothing crashes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,83 @@
+"""`python -m shards`: look at a store, check it, tag, collect, export."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from shards.cli import act, look
+from shards.errors import ShardError
+from shards.store import ShardStore
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m shards", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", default="data", help="directory of the store (default: data)")
+    common.add_argument("--json", action="store_true", help="print one JSON document")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    target = "DATASET[/ASSET[/PARTITION]]"
+    which = "a number, a date or time (UTC), a tag; default: the latest"
+
+    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        command.set_defaults(run=run)
+        return command
+
+    command = add("ls", look.ls, "list datasets, assets, partitions, versions")
+    command.add_argument("target", nargs="?", metavar=target)
+    command = add("show", look.show, "describe one version")
+    command.add_argument("target", metavar=target)
+    command.add_argument("--version", help=which)
+    command = add("head", look.head, "print the first rows; show pictures, or save them as a contact sheet")
+    command.add_argument("target", metavar=target)
+    command.add_argument("--version", help=which)
+    command.add_argument("--split", help="rows of one split")
+    command.add_argument("-n", "--rows", type=int, default=5)
+    command.add_argument("--sheet", metavar="FILE", help="save a contact sheet instead of showing pictures")
+    command = add("stats", look.stats, "print the statistics of one version")
+    command.add_argument("target", metavar=target)
+    command.add_argument("--version", help=which)
+    command = add("diff", look.diff, "compare two versions; exit code 1 when they differ")
+    command.add_argument("target", metavar=target)
+    command.add_argument("old", help=which)
+    command.add_argument("new", nargs="?", default="latest", help=which)
+    command = add("verify", act.verify, "look for damage; exit code 1 when there is any")
+    command.add_argument("target", nargs="?", metavar="DATASET[/ASSET]")
+    command.add_argument("--full", action="store_true", help="read every byte and compare its hash")
+    command = add("tag", act.tag, "list tags, or name a snapshot, which keeps it")
+    command.add_argument("dataset")
+    command.add_argument("name", nargs="?")
+    command.add_argument("version", nargs="?", help=which)
+    command.add_argument("--move", action="store_true", help="take the name from another snapshot")
+    command.add_argument("--remove", action="store_true")
+    command = add("gc", act.gc, "remove versions that nobody needs; says which unless --delete is given")
+    command.add_argument("dataset")
+    command.add_argument("--keep", type=int, default=3, help="newest versions that stay (default: 3)")
+    command.add_argument("--grace-hours", type=float, default=24.0, help="how long replaced ones stay")
+    command.add_argument("--delete", action="store_true", help="remove, not only say")
+    command = add("export", act.export, "write a snapshot in another format")
+    command.add_argument("target", metavar="DATASET")
+    command.add_argument("form", choices=["parquet", "huggingface", "webdataset"])
+    command.add_argument("out", help="new directory")
+    command.add_argument("--version", help=which)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0, 1 for a finding, 2 for an error."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.run(ShardStore(given.root), given))
+    except BrokenPipeError:  # the reader of the output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ShardError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
