@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -69,9 +70,11 @@ class ShardIterableDataset(IterableDataset[Batch]):
             "num_threads": num_threads,
         }
         self._loader: ShardLoader | None = None
+        self._process = 0
 
     def _made(self) -> ShardLoader:
-        if self._loader is None:
+        if self._loader is None or self._process != os.getpid():  # a forked worker has its parent's
+            self._process = os.getpid()
             worker = get_worker_info()
             number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
             self._loader = ShardLoader(
