@@ -38,7 +38,7 @@ class Limits:
 
     request_seconds: float = 30.0
     retry_seconds: float = 120.0
-    tries: int = 3
+    tries: int = 5
     backoff_seconds: float = 0.2
 
 

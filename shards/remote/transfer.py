@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from shards.errors import DamagedFile
@@ -55,7 +56,7 @@ class Transfer:
         if size_bytes <= RANGE_BYTES:
             write(0)
             return
-        jobs = [self._submit(lambda start=start: write(start)) for start in _starts(size_bytes)]
+        jobs = [self._submit(partial(write, start)) for start in _starts(size_bytes)]
         try:
             for job in jobs:
                 job.result()
@@ -70,7 +71,7 @@ class Transfer:
         starts = iter(_starts(size_bytes))
         try:
             for start in starts:
-                waiting.append(self._submit(lambda start=start: self._range(path, start, size_bytes)))
+                waiting.append(self._submit(partial(self._range, path, start, size_bytes)))
                 if len(waiting) > AHEAD:
                     yield memoryview(waiting.popleft().result())
             while waiting:

@@ -16,7 +16,7 @@ BUILDS = {"assets.spec", "assets.mongo", "assets.vision", "assets.columns"}
 # Third-party modules that a package may import; what stands after its name may be imported inside of
 # functions only, by features that say so when it is missing.
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
-    "shards": ({"numpy", "pyarrow", "xxhash"}, {"PIL"}),
+    "shards": ({"numpy", "pyarrow", "xxhash"}, {"PIL", "obstore"}),
     "loaders": ({"numpy", "pyarrow", "torch", "shards"}, {"PIL", "matplotlib", "IPython"}),
 }
 

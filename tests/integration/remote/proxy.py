@@ -1,0 +1,128 @@
+"""An HTTP proxy between a client and an S3 server that does to chosen requests what networks do."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "500", "503", "unconditional"]
+
+
+@dataclass
+class Rule:
+    """Faults for requests whose `METHOD path?query` matches; one a request, in order, then none.
+
+    `refuse` closes before the server has heard of it; `cut_reply` closes after the server has done it;
+    `cut_body` sends half of the reply's body; `delay` waits before the server hears of it; `unconditional`
+    takes the condition away, and for ever.
+    """
+
+    pattern: str
+    faults: list[Fault]
+    delay_seconds: float = 1.0
+    hits: int = 0
+
+
+@dataclass
+class Faults:
+    """Rules that are looked at in turn, and every request that came by."""
+
+    rules: list[Rule] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self, line: str) -> tuple[Fault | None, float]:
+        with self.lock:
+            self.seen.append(line)
+            for rule in self.rules:
+                if rule.faults and re.search(rule.pattern, line):
+                    rule.hits += 1
+                    if rule.faults == ["unconditional"]:
+                        return "unconditional", 0.0
+                    return rule.faults.pop(0), rule.delay_seconds
+        return None, 0.0
+
+    def count(self, pattern: str) -> int:
+        """Requests that matched so far."""
+        with self.lock:
+            return sum(bool(re.search(pattern, line)) for line in self.seen)
+
+
+class Proxy:
+    """A running proxy; `faults` may be changed while it runs."""
+
+    def __init__(self, upstream_port: int) -> None:
+        self.faults = Faults()
+        faults = self.faults
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments: Any) -> None:
+                """Nothing is logged."""
+
+            def handle_one_request(self) -> None:
+                try:
+                    super().handle_one_request()
+                except (ConnectionError, TimeoutError):
+                    self.close_connection = True
+
+            def relay(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fault, delay_seconds = faults.next(f"{self.command} {self.path}")
+                if fault == "refuse":
+                    return self.cut()
+                if fault == "delay":
+                    time.sleep(delay_seconds)
+                if fault in ("500", "503"):
+                    return self.answer(int(fault), {}, b"<Error><Code>InternalError</Code></Error>")
+                headers = dict(self.headers.items())
+                if fault == "unconditional":
+                    headers.pop("if-none-match", None)
+                    headers.pop("If-None-Match", None)
+                upstream = http.client.HTTPConnection("127.0.0.1", upstream_port, timeout=60)
+                upstream.request(self.command, self.path, body, headers)
+                reply = upstream.getresponse()
+                data = reply.read()
+                upstream.close()
+                if fault == "cut_reply":
+                    return self.cut()
+                return self.answer(reply.status, dict(reply.getheaders()), data, cut=fault == "cut_body")
+
+            def answer(self, status: int, headers: dict[str, str], data: bytes, cut: bool = False) -> None:
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                        self.send_header(name, value)
+                length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+                self.send_header("Content-Length", length)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data[: len(data) // 2] if cut else data)
+                if cut:
+                    self.cut()
+
+            def cut(self) -> None:
+                self.close_connection = True
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = relay  # noqa: N815 - named by the base class
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,196 @@
+"""The operations of the format on a real S3 server, with faults in between."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shards.errors import DamagedFile, NotFound, StorageError
+from shards.remote.client import Limits
+from shards.remote.storage import ObjectStorage
+from shards.remote.transfer import RANGE_BYTES
+from tests.integration.remote.conftest import LIMITS
+from tests.integration.remote.proxy import Rule
+
+BIG = os.urandom(2 * RANGE_BYTES + 4321)
+
+
+def write(storage: ObjectStorage, path: str, data: bytes, head: bytes = b"") -> None:
+    with contextlib.closing(storage.create(path)) as file:
+        file.write(bytes(len(head)) + data)
+        file.write_at(0, head)
+        file.sync()
+
+
+@pytest.mark.parametrize("data", [b"x", b"small" * 100, BIG], ids=["byte", "small", "big"])
+def test_bytes_come_back(storage, data):
+    write(storage, "a/b/f", data, head=b"head")
+    whole = b"head" + data
+    assert storage.map("a/b/f", len(whole)) == whole
+    assert b"".join(storage.pieces("a/b/f", len(whole))) == whole
+    assert storage.read("a/b/f", len(whole)) == whole
+
+
+def test_a_file_without_sync_is_not_there(storage):
+    file = storage.create("a/f")
+    file.write(b"data")
+    file.close()
+    assert storage.names("a") == []
+
+
+def test_names_are_files_and_prefixes(storage):
+    for path in ("d/one", "d/with%3acolon/x", "d/e/f/deep", "dx/other"):
+        write(storage, path, b"1")
+    assert sorted(storage.names("d")) == ["e", "one", "with%3acolon"]
+    assert storage.names("d/with%3acolon") == ["x"]
+    assert storage.read("d/with%3acolon/x", 1) == b"1"
+    assert storage.sizes("d") == {"one": 1}
+    assert sorted(storage.names("")) == ["d", "dx"]
+    assert storage.names("nothing") == []
+
+
+def test_what_is_absent_or_of_another_size_is_told(storage):
+    write(storage, "f", b"12345")
+    with pytest.raises(NotFound):
+        storage.read("g", 10)
+    with pytest.raises(DamagedFile, match="5 bytes, allowed are 4"):
+        storage.read("f", 4)
+    with pytest.raises(DamagedFile, match="missing"):
+        storage.map("g", 10)
+    for wrong in (4, 6, RANGE_BYTES + 1):
+        with pytest.raises(DamagedFile, match="has 5 bytes"):
+            storage.map("f", wrong)
+    storage.remove("f")
+    storage.remove("f")
+    with pytest.raises(FileNotFoundError):
+        storage.age_seconds("f")
+
+
+def test_age_is_that_of_the_newest(storage):
+    write(storage, "d/f", b"1")
+    assert -5 < storage.age_seconds("d/f") < 60
+    assert -5 < storage.age_seconds("d") < 60
+
+
+def test_replace_overwrites_and_link_does_not(storage):
+    write(storage, "a", b"one")
+    write(storage, "b", b"two")
+    storage.link("a", "target")
+    with pytest.raises(FileExistsError):
+        storage.link("b", "target")
+    assert storage.read("target", 3) == b"one"
+    storage.replace("b", "target")
+    assert storage.read("target", 3) == b"two"
+
+
+@pytest.mark.parametrize("fault", ["refuse", "cut_reply", "500", "503"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_link_is_made_once_whatever_happens_to_the_reply(storage, faults, fault, times):
+    write(storage, "a", b"mine")
+    storage.make_directory("")
+    rule = Rule("PUT .*/target", [fault] * times)
+    faults.rules.append(rule)
+    storage.link("a", "target")
+    assert rule.hits == times
+    assert storage.read("target", 9) == b"mine"
+
+
+def test_a_link_whose_reply_comes_after_the_client_gave_up_is_made_once(url, faults):
+    storage = ObjectStorage(url, Limits(1.0, 6.0, 2, 0.01))
+    write(storage, "a", b"mine")
+    storage.make_directory("")
+    rule = Rule("PUT .*/target", ["delay"], delay_seconds=1.5)
+    faults.rules.append(rule)
+    storage.link("a", "target")
+    assert rule.hits == 1
+    assert storage.read("target", 9) == b"mine"
+    assert faults.count("PUT .*/target") > 1
+
+
+@pytest.mark.parametrize("fault", ["refuse", "cut_reply", "500", "503"])
+def test_a_link_that_lost_its_reply_to_another_writer_says_so(storage, faults, fault):
+    write(storage, "a", b"mine")
+    write(storage, "b", b"theirs")
+    storage.make_directory("")
+    storage.link("b", "target")
+    faults.rules.append(Rule("PUT .*/target", [fault]))
+    with pytest.raises(FileExistsError):
+        storage.link("a", "target")
+    assert storage.read("target", 9) == b"theirs"
+
+
+def test_a_store_that_answers_no_more_is_an_error(storage, faults):
+    write(storage, "a", b"mine")
+    storage.make_directory("")
+    faults.rules.append(Rule("PUT .*/target", ["500"] * 1000))
+    impatient = ObjectStorage(storage.client.url, Limits(3.0, 0.2, 1, 0.01))
+    with pytest.raises(StorageError, match="conditional write"):
+        impatient.link("a", "target")
+
+
+def test_one_of_many_writers_wins(url):
+    stores = [ObjectStorage(url, LIMITS) for _ in range(8)]
+    for number, storage in enumerate(stores):
+        write(storage, f"draft{number}", b"%d" % number)
+
+    def link(number: int) -> bool:
+        try:
+            stores[number].link(f"draft{number}", "target")
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [number for number, mine in enumerate(pool.map(link, range(8))) if mine]
+    assert len(won) == 1
+    assert stores[0].read("target", 9) == b"%d" % won[0]
+
+
+def test_a_server_that_ignores_conditions_is_refused(storage, faults):
+    faults.rules.append(Rule("PUT .*/_probes/", ["unconditional"]))
+    with pytest.raises(StorageError, match="ignores conditional writes"):
+        storage.make_directory("")
+
+
+@pytest.mark.parametrize("fault", ["refuse", "cut_reply", "cut_body", "500", "503", "delay"])
+def test_transfers_survive_faults(storage, faults, fault):
+    put, get = Rule("PUT .*/f(\\?|$)", [fault] * 3, 0.2), Rule("GET .*/f(\\?|$)", [fault] * 3, 0.2)
+    post = Rule("POST .*/f\\?", [fault] * 2, 0.2)
+    faults.rules += [put, get, post]
+    write(storage, "f", BIG)
+    assert storage.map("f", len(BIG)) == BIG
+    assert b"".join(storage.pieces("f", len(BIG))) == BIG
+    assert put.hits >= 2
+    assert get.hits >= 3
+    assert post.hits >= 1
+
+
+def test_wrong_credentials_and_absent_buckets_are_told_at_once(url, proxy, faults):
+    absent = ObjectStorage("s3://no-such-bucket-here/prefix", LIMITS)
+    with pytest.raises(FileNotFoundError):
+        write(absent, "f", b"1")
+    assert faults.count("PUT") == 1
+
+
+def test_pickles_and_crosses_to_spawned_processes_but_not_forked_ones(storage):
+    write(storage, "f", b"12345")
+    assert pickle.loads(pickle.dumps(storage)).read("f", 5) == b"12345"
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(storage.read, ("f", 5)) == b"12345"
+    read, written = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            storage.read("f", 5)
+        except StorageError as error:
+            os.write(written, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert b"forkserver" in os.read(read, 1000)
+    os.close(read)
+    os.close(written)
