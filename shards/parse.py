@@ -172,6 +172,8 @@ def parse(path: str, data: bytes) -> Manifest:
     seen.unique([entry.column.name for entry in known_columns], "/columns")
     seen.unique([entry.name for entry in known_tables], "/tables")
     _check_masks(seen, known_columns)
+    if known_tables and not columns and members["validity"] is None:
+        seen.rows(known_tables[0].shards, num_rows, "/tables/0/shards")
     inputs = seen.mapping(members["inputs"], "/inputs")
     for name, number in inputs.items():
         seen.text(name, f"/inputs/{name[:80]}", names.NAME)

@@ -153,7 +153,9 @@ class _Verifier:
         try:
             snapshot = Snapshot(self._catalog, manifest)
             for split in snapshot.splits:
-                snapshot.index(split)
+                rows = snapshot.index(split)
+                if not bool((rows[1:] > rows[:-1]).all()):
+                    self.damage(path, f"split {split} does not ascend")
             for subset in snapshot.subsets:
                 snapshot.subset_index(subset)
         except ShardError as error:
