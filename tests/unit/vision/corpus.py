@@ -32,7 +32,9 @@ def photo(width: int = 160, height: int = 120, seed: int = 0) -> Image.Image:
     """Give part of a real photograph."""
     with Image.open(SKLEARN / ("china.jpg" if seed % 2 == 0 else "flower.jpg")) as image:
         left, top = 37 * seed % 200, 23 * seed % 100
-        return image.convert("RGB").crop((left, top, left + 400, top + 300)).resize((width, height))
+        part = image.convert("RGB").crop((left, top, left + 400, top + 300)).resize((width, height))
+    part.info.clear()  # its profile; pictures with profiles are made on purpose
+    return part
 
 
 @cache
