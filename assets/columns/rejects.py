@@ -14,12 +14,12 @@ from assets.columns.raw import ids_of
 
 REJECTS = pa.schema(
     [
-        pa.field("_id", pa.large_string(), nullable=True),
-        pa.field("path", pa.large_string(), nullable=False),
-        pa.field("reason", pa.large_string(), nullable=False),
-        pa.field("expected", pa.large_string(), nullable=False),
-        pa.field("got", pa.large_string(), nullable=False),
-        pa.field("field", pa.large_string(), nullable=False),
+        pa.field("_id", pa.large_string()),
+        pa.field("path", pa.large_string()),
+        pa.field("reason", pa.large_string()),
+        pa.field("expected", pa.large_string()),
+        pa.field("got", pa.large_string()),
+        pa.field("field", pa.large_string()),
     ]
 )
 MAX_GOT_CHARACTERS = 120
@@ -34,7 +34,7 @@ class Fault:
     rows
         Positions in the batch, increasing.
     reason
-        `out_of_range`, `inexact`, `not_finite`, `unknown_category` or `wrong_type`.
+        `out of range`, `inexact`, `not finite`, `unknown category` or `wrong type`.
     expected
         What is allowed.
     got

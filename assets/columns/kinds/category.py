@@ -68,7 +68,7 @@ class DeclaredEncoder(Encoder):
             rows = np.flatnonzero(unknown)
             codes[rows] = 0
             got = [scalar_of(array[row]) for row in rows.tolist()]
-            faults.append(Fault(self.name, self.path, rows, "unknown_category", one_of(self.values), got))
+            faults.append(Fault(self.name, self.path, rows, "unknown category", one_of(self.values), got))
         return Encoded(self.stored(codes, present), present=present, faults=faults, seen=codes)
 
     def summarise(self, encoded: Encoded, rows: BoolArray) -> Summary:
@@ -224,7 +224,7 @@ class MultilabelEncoder(Encoder):
                 where = np.flatnonzero(unknown)
                 rows, first = np.unique(owners[where], return_index=True)
                 got = [scalar_of(flat[where[index]]) for index in first.tolist()]
-                faults.append(Fault(self.name, self.path, rows, "unknown_category", one_of(self.values), got))
+                faults.append(Fault(self.name, self.path, rows, "unknown category", one_of(self.values), got))
             owners, codes = owners[~unknown], codes[~unknown]
         marks = np.zeros((num_rows, len(self.values)), np.uint8)
         marks[owners, codes] = 1

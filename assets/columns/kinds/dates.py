@@ -67,7 +67,7 @@ class DatetimeEncoder(Encoder):
         limit = np.iinfo(np.int64).max // factor
         bad = (moments > limit) | (moments < -limit)
         values = np.where(bad, 0, moments) * factor
-        return self._checked(values, bad, moments, "out_of_range", f"a date that 64 bits hold in {unit}")
+        return self._checked(values, bad, moments, "out of range", f"a date that 64 bits hold in {unit}")
 
     def _checked(
         self, values: IntArray, bad: BoolArray, moments: IntArray, reason: str, expected: str
@@ -85,7 +85,7 @@ class DatetimeEncoder(Encoder):
             rows = np.flatnonzero(bad)
             got = [f"{moments[row]} ms since the epoch" for row in rows.tolist()]
             expected = "a date of the years 1 to 9999"
-            faults.append(Fault(self.name, self.path, rows, "out_of_range", expected, got))
+            faults.append(Fault(self.name, self.path, rows, "out of range", expected, got))
             moments = np.where(bad, 0, moments)
         stamps = pa.array(moments, pa.timestamp("ms")).cast(pa.timestamp("ms", tz=self.spec.timezone))
         local = pc.local_timestamp(stamps).cast(pa.int64()).to_numpy(zero_copy_only=False)

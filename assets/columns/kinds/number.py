@@ -113,7 +113,7 @@ class NumbersEncoder(Encoder):
         bad = values <= -1
         if not bad.any():
             return []
-        return [self.fault("out_of_range", "a number above -1, for log1p", bad, values)]
+        return [self.fault("out of range", "a number above -1, for log1p", bad, values)]
 
     def waiting(self, stored: AnyArray, present: BoolArray | None) -> dict[str, pa.Array]:
         """Give the rows that the snapshot will transform; NaN where a value is missing."""

@@ -71,7 +71,7 @@ class Cast:
             if self.maximum is not None:
                 high = min(high, int(np.floor(self.maximum)))
             if int(values.min()) < low or int(values.max()) > high:
-                faults = [("out_of_range", f"{self.dtype} from {low} to {high}", _outside(values, low, high))]
+                faults = [("out of range", f"{self.dtype} from {low} to {high}", _outside(values, low, high))]
         if not faults:
             return values.astype(self.dtype), []
         bad = np.logical_or.reduce([mask for _, _, mask in faults])
@@ -83,7 +83,7 @@ class Cast:
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             bad = self._not_finite(values)
             if bad is not None:
-                found.append(("not_finite", "a finite number", bad))
+                found.append(("not finite", "a finite number", bad))
             values = np.where(np.isfinite(values), values, 0.0)
             lowest, highest = float(values.min()), float(values.max())
         limit = float(np.finfo(self.dtype).max)
@@ -91,7 +91,7 @@ class Cast:
         high = limit if self.maximum is None else min(limit, self.maximum)
         if lowest < low or highest > high:
             found.append(
-                ("out_of_range", f"{self.dtype} from {low:g} to {high:g}", _outside(values, low, high))
+                ("out of range", f"{self.dtype} from {low:g} to {high:g}", _outside(values, low, high))
             )
             values = np.clip(values, -limit, limit)
         inexact = self._inexact(values, max(-lowest, highest))

@@ -185,7 +185,7 @@ class EmbeddingEncoder(Encoder):
             values[places] = 0
             expected = f"binary of {self.length} {self.spec.dtype} (raw, or BSON vector)"
             got = [bad[row] for row in places.tolist()]
-            faults.append(Fault(self.name, self.path, places, "wrong_type", expected, got))
+            faults.append(Fault(self.name, self.path, places, "wrong type", expected, got))
         return Encoded(self.stored(values, present), present=present, faults=faults, seen=values)
 
     def _groups(

@@ -49,10 +49,10 @@ def test_numbers_are_exact_or_rejected(store: ShardStore) -> None:
     assert stored(version)[3] == float(np.float32(0.1))
     assert reasons(version) == [
         ("2", "inexact"),
-        ("4", "out_of_range"),
+        ("4", "out of range"),
         ("5", "inexact"),
-        ("7", "not_finite"),
-        ("8", "not_finite"),
+        ("7", "not finite"),
+        ("8", "not finite"),
     ]
     assert version.validity().tolist() == [True, True, False, True, False, False, True, False, False]
     assert stored(version)[2] == 0.0
@@ -103,7 +103,7 @@ def test_vector_of_fields_and_of_a_list(store: ShardStore) -> None:
     )
     assert stored(listed)[0] == [1.0, 2.0]
     assert np.isnan(stored(listed)[1]).all()
-    assert reasons(listed) == [("2", "out_of_range")]
+    assert reasons(listed) == [("2", "out of range")]
 
 
 def test_declared_category_of_mixed_types(store: ShardStore) -> None:
@@ -117,7 +117,7 @@ def test_declared_category_of_mixed_types(store: ShardStore) -> None:
     ]
     version = built(store, column, values)
     assert stored(version)[:3] == [0, 1, 2]
-    assert reasons(version) == [("3", "unknown_category"), ("4", "unknown_category")]
+    assert reasons(version) == [("3", "unknown category"), ("4", "unknown category")]
     got = [row["got"] for row in version.table("rejects").read().to_pylist()]
     assert got == ["2", "False"]
 
@@ -131,7 +131,7 @@ def test_declared_category_policies(store: ShardStore) -> None:
     assert stored(default) == [0, 1]
     mask = built(store, {"kind": "category", "values": ["a", "b"], "missing": "mask"}, ["a", None, "c"])
     assert stored(mask, "x__present") == [True, False, True]
-    assert reasons(mask) == [("2", "unknown_category")]
+    assert reasons(mask) == [("2", "unknown category")]
 
 
 def test_hashed_category_is_stable_and_even(store: ShardStore) -> None:
@@ -152,7 +152,7 @@ def test_multilabel(store: ShardStore) -> None:
     )
     assert stored(version) == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert stored(version, "x__present") == [True, True, False, True]
-    assert reasons(version) == [("3", "unknown_category")]
+    assert reasons(version) == [("3", "unknown category")]
     ignoring = built(store, {"kind": "multilabel", "values": [1, 2], "unknown": "ignore"}, [[2, 9], [9]])
     assert stored(ignoring) == [[0, 1], [0, 0]]
 
@@ -170,7 +170,7 @@ def test_datetime_units_and_range(store: ShardStore) -> None:
     ]
     ns = built(store, {"kind": "datetime", "unit": "ns"}, moments)
     assert stored(ns)[0] == 1_714_566_615_000_000_000
-    assert reasons(ns) == [("1", "out_of_range")]
+    assert reasons(ns) == [("1", "out of range")]
     seconds = built(store, {"kind": "datetime", "unit": "s"}, moments)
     assert stored(seconds)[0] == 1_714_566_615
     assert reasons(seconds) == [("2", "inexact")]
@@ -206,7 +206,7 @@ def test_text_lists_records_binary_and_ids(store: ShardStore) -> None:
         [[[1.0, 2.0], []], None, [], [[1e40]]],
     )
     assert stored(nested) == [[[1.0, 2.0], []], [], [], [[0.0]]]
-    assert reasons(nested) == [("3", "out_of_range")]
+    assert reasons(nested) == [("3", "out of range")]
     assert nested.columns["x"].arrow_type == "large_list<large_list<float32>>"
     strings = built(store, {"kind": "list", "element": "string"}, [["a", ""], []])
     assert stored(strings) == [["a", ""], []]
@@ -243,7 +243,7 @@ def test_embeddings_of_every_packing(store: ShardStore) -> None:
     version = built(store, {"kind": "embedding", "length": 3}, values)
     assert stored(version)[:4] == [numbers, numbers, [1.0, -2.0, 3.0], [1.0, 0.0, 1.0]]
     assert [number for number, _ in reasons(version)] == ["4", "5", "6", "7", "8"]
-    assert {reason for _, reason in reasons(version)} == {"wrong_type"}
+    assert {reason for _, reason in reasons(version)} == {"wrong type"}
     nan = built(store, {"kind": "embedding", "length": 2, "missing": "nan"}, [None, b"\0" * 8])
     assert np.isnan(stored(nan)[0]).all()
 
@@ -260,7 +260,7 @@ def test_too_many_rejects_publish_nothing(store: ShardStore) -> None:
     spec = spec_of({"x": {"kind": "category", "values": ["a"]}}, checks={"max_reject_share": 0.25})
     publish(store, spec, {"x": ["a", "b", "c", "a"]})
     with pytest.raises(
-        TooManyRejects, match=r"2 of 4 rows rejected \(unknown_category 2\).*nothing was published"
+        TooManyRejects, match=r"2 of 4 rows rejected \(unknown category 2\).*nothing was published"
     ):
         build_records(spec, "all", store=store)
     assert store.latest("made", "records") is None

@@ -132,7 +132,7 @@ def test_log1p_rejects_what_has_no_logarithm(store: ShardStore) -> None:
     version = store.latest("made", "records")
     assert version is not None
     rows = version.table("rejects").read().to_pylist()
-    assert [(row["_id"], row["reason"]) for row in rows] == [("1", "out_of_range"), ("2", "out_of_range")]
+    assert [(row["_id"], row["reason"]) for row in rows] == [("1", "out of range"), ("2", "out of range")]
 
 
 def column(dtype: str, shape: tuple[int, ...] = (), **more: Any) -> Column:
