@@ -13,16 +13,17 @@ from pydantic import BaseModel, GetJsonSchemaHandler, RootModel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from assets.beta import beta_allowed
 from assets.documents import documents_asset, source_asset
 from assets.images import images_asset
 from assets.jobs import jobs
 from assets.records import records_asset
 from assets.resources import resources
 from assets.schedules import refresh_schedule
-from assets.sensors import automation_sensor
+from assets.sensors import automation_sensor, watch_sensor
 from assets.snapshot import snapshot_asset
 from assets.spec import DatasetSpec
-from assets.spec.load import TYPE_NAME, read_spec, read_yaml
+from assets.spec.load import read_spec, read_yaml
 
 TEMPLATE = Path(__file__).with_name("scaffold.yaml")
 
@@ -110,17 +111,15 @@ class MongoDataset(dg.Component):
 
 def definitions_of(spec: DatasetSpec) -> dg.Definitions:
     """Return everything that Dagster runs for one dataset."""
-    assets: list[Any] = [source_asset(spec), documents_asset(spec)]
-    assets += [images_asset(spec)] if spec.image_columns else []
-    assets += [records_asset(spec)] if spec.record_columns else []
-    schedule = refresh_schedule(spec)
-    return dg.Definitions(
-        assets=[*assets, snapshot_asset(spec)],
-        jobs=jobs(spec),
-        schedules=[schedule] if schedule else [],
-        sensors=[sensor for sensor in (automation_sensor(spec),) if sensor],
-        resources=resources(spec),
-    )
-
-
-__all__ = ["TYPE_NAME", "MongoDataset", "definitions_of"]
+    with beta_allowed():
+        assets: list[Any] = [source_asset(spec), documents_asset(spec)]
+        assets += [images_asset(spec)] if spec.image_columns else []
+        assets += [records_asset(spec)] if spec.record_columns else []
+        schedule = refresh_schedule(spec)
+        return dg.Definitions(
+            assets=[*assets, snapshot_asset(spec)],
+            jobs=jobs(spec),
+            schedules=[schedule] if schedule else [],
+            sensors=[sensor for sensor in (watch_sensor(spec), automation_sensor(spec)) if sensor],
+            resources=resources(spec),
+        )

@@ -1,13 +1,12 @@
 """The `source` of a dataset, observed, and its `documents`, extracted."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import dagster as dg
 
 from assets.automation import observe_condition, partition_condition
+from assets.beta import beta_allowed
 from assets.checks import check_specs, run_checks
 from assets.materialize import data_version, materialize
 from assets.mongo.build import build_documents
@@ -40,32 +39,24 @@ def source_asset(spec: DatasetSpec) -> Any:
 
     def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition | dg.DataVersion:
         with client_of(spec, context) as client:
+            assert client is not None
             add_partitions(spec, context.instance, client)
             keys = partition_keys(spec, context.instance)
             versions = source_versions(spec, keys, client)
         if partitions_definition(spec) is None:
             return dg.DataVersion(versions[keys[0]])
-        with _beta():
+        with beta_allowed():
             return dg.DataVersionsByPartition(versions)
 
-    with _beta():
-        return dg.observable_source_asset(
-            key=key,
-            description=f"Collection `{spec.source.database}.{names}` of the server `{spec.source.alias}`.",
-            group_name=spec.name,
-            partitions_def=partitions_definition(spec),
-            required_resource_keys={server_key(spec)},
-            automation_condition=observe_condition(spec),
-            tags={"dagster/kind/mongodb": "", "dataset": spec.name},
-        )(observe)
-
-
-@contextmanager
-def _beta() -> Iterator[None]:
-    """Quiet a warning: observing by partition has no other spelling in this version of Dagster."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        yield
+    return dg.observable_source_asset(
+        key=key,
+        description=f"Collection `{spec.source.database}.{names}` of the server `{spec.source.alias}`.",
+        group_name=spec.name,
+        partitions_def=partitions_definition(spec),
+        required_resource_keys={server_key(spec)},
+        automation_condition=observe_condition(spec),
+        tags={"dagster/kind/mongodb": "", "dataset": spec.name},
+    )(observe)
 
 
 def add_partitions(spec: DatasetSpec, instance: dg.DagsterInstance, client: Any) -> list[str]:
@@ -103,7 +94,7 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
                     fields,
                     client=client,
                     store=store,
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     progress=progress,
                 )
 

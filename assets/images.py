@@ -36,7 +36,7 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
 
             def build(partition: str, progress: Progress) -> Report:
                 return build_images(
-                    spec, partition, store=store, client=client, run_id=context.run_id, progress=progress
+                    spec, partition, store=store, client=client, run_id=context.run.run_id, progress=progress
                 )
 
             done = materialize(context, spec, "images", run_partitions(spec, context), store, build)

@@ -72,7 +72,7 @@ def _trial_job(spec: DatasetSpec) -> dg.JobDefinition:
                     fields_of(limited),
                     client=client,
                     store=store,
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     progress=LogProgress(context.log.info, f"{spec.name}/documents {key}, trial"),
                 )
                 version = store.version(spec.name, "documents", key, report.version)

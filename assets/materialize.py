@@ -13,6 +13,7 @@ import xxhash
 from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout
 
 from assets.mongo.errors import ReadFailed
+from assets.partitions import partitions_definition
 from assets.previews import metadata_of
 from assets.progress import LogProgress, Progress
 from assets.report import Report
@@ -89,8 +90,9 @@ def materialize(
             f"{len(failed)} of {len(partitions)} partitions of {spec.name}/{asset} failed:\n{reasons}",
             allow_retries=False,
         )
+    partitioned = asset != "snapshot" and partitions_definition(spec) is not None
     for built in done:
-        key = built.version.partition if context.has_partition_key or len(partitions) > 1 else None
+        key = built.version.partition if partitioned else None
         context.add_asset_metadata(metadata_of(built.report, built.version), partition_key=key)
     return done
 

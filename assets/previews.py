@@ -40,8 +40,8 @@ def metadata_of(report: Report, version: Version) -> dict[str, Any]:
         shown["rejects_by_reason"] = _table(
             [{"reason": reason, "count": count} for reason, count in report.rejects.items()]
         )
-    shown |= {name: _plain(value) for name, value in report.metadata.items() if _is_plain(value)}
-    return shown | _tables(version) | _pictures(version)
+    more = {name: _plain(value) for name, value in report.metadata.items() if _is_plain(value)}
+    return {**more, **shown, **_tables(version), **_pictures(version)}
 
 
 def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:

@@ -33,7 +33,7 @@ def records_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         store = store_of(context)
 
         def build(partition: str, progress: Progress) -> Report:
-            return build_records(spec, partition, store=store, run_id=context.run_id, progress=progress)
+            return build_records(spec, partition, store=store, run_id=context.run.run_id, progress=progress)
 
         done = materialize(context, spec, "records", run_partitions(spec, context), store, build)
         yield dg.MaterializeResult(

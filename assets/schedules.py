@@ -1,6 +1,6 @@
 """The schedule of a dataset: the last closed window, and as many before it as late documents may need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -9,7 +9,7 @@ from assets.documents import add_partitions
 from assets.jobs import refresh_name
 from assets.partitions import ALL, partition_keys, partitions_definition
 from assets.resources import client_of, resource_keys
-from assets.shape import asset_names
+from assets.shape import asset_key, asset_names
 from assets.spec import DatasetSpec
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -33,7 +33,8 @@ def refresh_schedule(spec: DatasetSpec) -> dg.ScheduleDefinition | None:
         if spec.partitions.by == "dynamic":
             with client_of(spec, context) as client:
                 add_partitions(spec, context.instance, client)
-        return run_requests(spec, due_partitions(spec, context.instance, moment), moment.isoformat())
+        due = due_partitions(spec, context.instance, moment)
+        return [range_request(spec, due[0], due[-1], moment.isoformat())] if due else []
 
     return schedule
 
@@ -52,45 +53,34 @@ def due_partitions(spec: DatasetSpec, instance: dg.DagsterInstance, moment: date
     return closed[-1 - spec.refresh.look_back :]
 
 
-def run_requests(
-    spec: DatasetSpec, partitions: Sequence[str], run_key: str, instance_keys: Sequence[str] | None = None
-) -> list[dg.RunRequest]:
-    """Return runs that make `partitions` (adjacent ones together) and then the snapshot once.
+def range_request(
+    spec: DatasetSpec, first: str, last: str, run_key: str, *, snapshot: bool = True
+) -> dg.RunRequest:
+    """Return a run over the partitions from `first` to `last`, and over the snapshot after them.
 
     Parameters
     ----------
-    spec, partitions
-        What to make; partitions in the dataset's order.
+    spec, first, last
+        What to make.
     run_key
-        Makes the runs of one tick unique.
-    instance_keys
-        All keys of the dataset in order; tells which partitions are adjacent. All are when absent.
+        A second request with the same key is dropped.
+    snapshot
+        Whether the snapshot is made as well.
     """
-    if not partitions:
-        return []
-    if list(partitions) == [ALL]:
-        return [dg.RunRequest(run_key=run_key)]
-    ranges = _ranges(list(partitions), list(instance_keys or partitions))
-    without_snapshot = [dg.AssetKey([spec.name, name]) for name in asset_names(spec)[:-1]]
-    requests = []
-    for position, (first, last) in enumerate(ranges, 1):
-        tags = {"dagster/partition": first} if first == last else {RANGE_START: first, RANGE_END: last}
-        requests.append(
-            dg.RunRequest(
-                run_key=f"{run_key} {first}",
-                tags=tags,
-                asset_selection=None if position == len(ranges) else without_snapshot,
-            )
-        )
-    return requests
+    tags = {"dataset": spec.name}
+    if [first, last] != [ALL, ALL]:
+        tags |= {"dagster/partition": first} if first == last else {RANGE_START: first, RANGE_END: last}
+    chosen = None if snapshot else [asset_key(spec, name) for name in asset_names(spec)[:-1]]
+    return dg.RunRequest(run_key=run_key, tags=tags, asset_selection=chosen)
 
 
-def _ranges(partitions: list[str], keys: list[str]) -> list[tuple[str, str]]:
+def ranges(partitions: Iterable[str], keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the first and the last of every group of partitions that follow each other in `keys`."""
     position = {key: index for index, key in enumerate(keys)}
-    ranges: list[tuple[str, str]] = []
-    for key in sorted(partitions, key=position.__getitem__):
-        if ranges and position[key] == position[ranges[-1][1]] + 1:
-            ranges[-1] = (ranges[-1][0], key)
+    found: list[tuple[str, str]] = []
+    for key in sorted(set(partitions) & position.keys(), key=position.__getitem__):
+        if found and position[key] == position[found[-1][1]] + 1:
+            found[-1] = (found[-1][0], key)
         else:
-            ranges.append((key, key))
-    return ranges
+            found.append((key, key))
+    return found

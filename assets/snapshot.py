@@ -49,7 +49,7 @@ def snapshot_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
             )
 
         def build(partition: str, progress: Progress) -> Report:
-            return build_snapshot(spec, ready, store=store, run_id=context.run_id, progress=progress)
+            return build_snapshot(spec, ready, store=store, run_id=context.run.run_id, progress=progress)
 
         done = materialize(context, spec, "snapshot", [ALL], store, build)
         context.add_asset_metadata({"partitions": len(ready), "partitions_missing": len(missing)})

@@ -49,8 +49,6 @@ def _source(spec: DatasetSpec) -> Iterator[Found]:
         )
     if spec.refresh.watch and spec.source.dump is not None:
         yield ("refresh", "watch"), "a dump cannot be watched; give source.collection, or turn watch off"
-    if spec.refresh.watch and spec.source.collections is not None:
-        yield ("refresh", "watch"), "several collections cannot be watched as one; use automation instead"
 
 
 def _partitions(spec: DatasetSpec) -> Iterator[Found]:

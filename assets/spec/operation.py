@@ -89,7 +89,7 @@ class Refresh(Model):
     debounce_seconds: Number = Field(30, ge=0, description="Quiet time before a watched change is read.")
     observe: Cron = Field(
         "*/5 * * * *",
-        description="Cron expression: when automation, or watching that cannot, looks at the source.",
+        description="Cron expression: when automation looks at the source.",
     )
     timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
 
