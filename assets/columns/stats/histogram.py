@@ -18,6 +18,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 NUM_BINS = 64
 _MANTISSA_BITS = 53
+_SMALLEST = -1074
 
 
 @dataclass(slots=True)
@@ -102,7 +103,7 @@ def _bin(value: float, exponent: int) -> int:
 
 def _exponent(low: float, high: float) -> int:
     largest = max(abs(low), abs(high))
-    exponent = math.frexp(largest)[1] - _MANTISSA_BITS if largest else 0
+    exponent = max(math.frexp(largest)[1] - _MANTISSA_BITS, _SMALLEST) if largest else _SMALLEST
     span = high / NUM_BINS - low / NUM_BINS
     if span > 0:
         exponent = max(exponent, math.frexp(span)[1] - 2)

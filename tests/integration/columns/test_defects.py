@@ -1,4 +1,4 @@
-"""A real collection with a defect of every sort: each document is converted exactly, or named with why not."""
+"""A real collection with a defect of every sort: each document is converted exactly or named with why not."""
 
 from __future__ import annotations
 
