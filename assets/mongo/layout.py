@@ -52,7 +52,8 @@ TARGET_DATA_CAPACITY = 136  # variable bytes that fit
 TARGET_ACCEPTS = 144  # bit t: BSON type t is taken as it is
 TARGET_NULLS = 152  # pairs (target, entries) that one null entry is made of, this target first
 TARGET_NUM_NULLS = 160
-TARGET_BYTES = 168
+TARGET_SIMPLE = 168  # bit t: values of BSON type t need no conversion and no choice
+TARGET_BYTES = 176
 
 # Scope: targets that get exactly one entry each, together.
 SCOPE_NODE = 0

@@ -23,8 +23,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inner(function: Function) -> Function:
     """Compile a function that other compiled functions call; it becomes part of them."""
-    compiled: Function = njit(nogil=True, error_model="numpy", forceinline=True)(function)
-    return compiled
+    return _plain_types(njit(nogil=True, error_model="numpy")(function))
+
+
+def inline(function: Function) -> Function:
+    """Compile a short function that is called for every value, without the cost of a call."""
+    return _plain_types(njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+
+def _plain_types(dispatcher: Any) -> Any:
+    """Compile one version for integers, not one for every constant that is passed: a third of the time."""
+    template = dispatcher.get_call_template
+
+    def get_call_template(arguments: Any, keywords: Any) -> Any:
+        return template([types.unliteral(one) for one in arguments], keywords)
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
 
 
 def entry(function: Function) -> Function:

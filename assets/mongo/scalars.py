@@ -25,6 +25,7 @@ from assets.mongo.layout import (
 )
 from assets.mongo.memory import (
     copy,
+    inline,
     inner,
     load8,
     load32,
@@ -33,8 +34,9 @@ from assets.mongo.memory import (
     store8,
     store64,
     store_double,
+    trailing_zeros,
 )
-from assets.mongo.verify import check, is_utf8
+from assets.mongo.verify import HIGH_BITS, LOW_BITS, check, is_text
 
 EXACT_FLOAT = 1 << 53
 INT64_LIMIT = 9223372036854775808.0
@@ -59,7 +61,7 @@ def full(state: int, target: int, num_bytes: int) -> int:
     return layout.GROW
 
 
-@inner
+@inline
 def finish_entry(target: int, length: int, valid: int) -> None:
     """Count the entry that has just been written."""
     store8(load64(target + layout.TARGET_VALID) + length, valid)
@@ -103,7 +105,7 @@ def append_null(state: int, target: int) -> int:
     return OK
 
 
-@inner
+@inline
 def append_bytes(state: int, target: int, length: int, prefix: int, address: int, size: int) -> int:
     """Append variable bytes, after one byte `prefix` unless that is negative."""
     offsets = load64(target + layout.TARGET_OFFSETS) + 8 * length
@@ -121,7 +123,7 @@ def append_bytes(state: int, target: int, length: int, prefix: int, address: int
     return OK
 
 
-@inner
+@inline
 def accepts(target: int, bson_type: int, address: int) -> bool:
     """Whether a target takes a BSON value as it is."""
     if load64(target + layout.TARGET_KIND) == RAW:
@@ -144,7 +146,7 @@ def put_exact(state: int, target: int, bson_type: int, address: int, end: int, d
     if length >= load64(target + layout.TARGET_CAPACITY):
         return full(state, target, 0)
     if kind == STRING:
-        if not is_utf8(address + 4, end - 1):
+        if not is_text(address + 4, end - 1):
             return fail(state, target, bson_type, address, 0, layout.BAD_UTF8)
         return append_bytes(state, target, length, -1, address + 4, end - address - 5)
     if kind == FLOAT64:
@@ -203,10 +205,11 @@ def put_run(target: int, position: int, stop: int) -> int:
     highest = load_double(target + layout.TARGET_HIGH)
     while length < capacity and stop - position > 10:
         bson_type = load8(position)
-        value = position + 1
-        while value < stop and load8(value) != 0:
-            value += 1
-        value += 1
+        word = load64(position + 1)
+        zeros = (word - LOW_BITS) & ~word & HIGH_BITS
+        if zeros == 0:
+            break
+        value = position + 2 + (trailing_zeros(zeros) >> 3)
         if stop - value < 8:
             break
         if kind == FLOAT64:
@@ -311,20 +314,28 @@ def finish_any(state: int, target: int, chosen: int) -> int:
     return OK
 
 
-@inner
-def put_plain(target: int, bson_type: int, address: int) -> int:
-    """Append a value of eight bytes that needs no look, 1 when it was such a one."""
-    if bson_type != load64(target + layout.TARGET_PLAIN):
-        return 0
+@inline
+def put_plain(state: int, target: int, bson_type: int, address: int, end: int, depth: int) -> int:
+    """Append a value that the target takes as it is; `FULL` when it has to be looked at more closely."""
     length = load64(target + layout.TARGET_LENGTH)
     scope = load64(target + layout.TARGET_SCOPE)
-    if length != load64(scope + layout.SCOPE_COUNT) or length >= load64(target + layout.TARGET_CAPACITY):
-        return 0
-    store64(load64(target + layout.TARGET_DATA) + 8 * length, load64(address))
+    simple = bson_type < 63 and (load64(target + layout.TARGET_SIMPLE) >> bson_type) & 1
+    if not simple or length != load64(scope + layout.SCOPE_COUNT):
+        return layout.FULL
+    plain = load64(target + layout.TARGET_PLAIN)
+    if plain < 0 or length >= load64(target + layout.TARGET_CAPACITY):
+        return put_exact(state, target, bson_type, address, end, depth)
+    if bson_type == plain:
+        bits = load64(address)
+    elif bson_type == T_INT32 and plain == T_INT64:
+        bits = load32(address)
+    else:
+        return put_exact(state, target, bson_type, address, end, depth)
+    store64(load64(target + layout.TARGET_DATA) + 8 * length, bits)
     store8(load64(target + layout.TARGET_VALID) + length, 1)
     store64(target + layout.TARGET_LENGTH, length + 1)
     store64(scope + layout.SCOPE_FILLED, load64(scope + layout.SCOPE_FILLED) + 1)
-    return 1
+    return OK
 
 
 @inner

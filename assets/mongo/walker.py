@@ -30,9 +30,9 @@ from assets.mongo.layout import (
     WRONG_LENGTH,
     WRONG_TYPE,
 )
-from assets.mongo.memory import entry, fingerprint, inner, load8, load32, load64, store64, trailing_zeros
+from assets.mongo.memory import entry, fingerprint, inline, inner, load8, load32, load64, store64, trailing_zeros
 from assets.mongo.scalars import append_null, fail, finish_entry, full, put_plain, put_run, put_scalar
-from assets.mongo.verify import HIGH_BITS, LOW_BITS, check, is_utf8, measure, name_end
+from assets.mongo.verify import HIGH_BITS, LOW_BITS, check, is_text, measure, name_end
 
 
 @inner
@@ -43,7 +43,7 @@ def fail_at(state: int, node: int, bson_type: int, value: int, reason: int) -> i
     return reason
 
 
-@inner
+@inline
 def same_name(edge: int, word: int, length: int, address: int) -> bool:
     """Whether an edge has the name at an address, whose first eight bytes are `word`."""
     if load64(edge + layout.EDGE_WORD) != word or load64(edge + layout.EDGE_LENGTH) != length:
@@ -55,7 +55,7 @@ def same_name(edge: int, word: int, length: int, address: int) -> bool:
     return True
 
 
-@inner
+@inline
 def find_edge(node: int, previous: int, word: int, length: int, address: int) -> int:
     """Edge of a name below a node, 0 for none; what followed `previous` last time is tried first."""
     edge = load64(previous + layout.EDGE_FOLLOWED)
@@ -74,7 +74,7 @@ def find_edge(node: int, previous: int, word: int, length: int, address: int) ->
         slot = (slot + 1) & mask
 
 
-@inner
+@inline
 def hash_name(word: int, length: int) -> int:
     """Hash of a name; `plan.name_hash` is the same in Python."""
     mixed = (word ^ length) * 0x1E3779B97F4A7C15
@@ -338,8 +338,8 @@ def take(state: int, frames: int) -> int:
                             leaf = load64(below + layout.NODE_TARGET)
                 num_elements += 1
             if leaf != 0:
-                status = OK
-                if not put_plain(leaf, bson_type, position):
+                status = put_plain(state, leaf, bson_type, position, position + size, depth + 1)
+                if status == FULL:
                     status = put_scalar(state, leaf, bson_type, position, position + size, depth + 1)
             elif below != 0:
                 store64(frame + layout.FRAME_POSITION, position + size)
@@ -349,7 +349,7 @@ def take(state: int, frames: int) -> int:
                 push(frame + layout.FRAME_BYTES, below, bson_type, position, position + size, depth + 1)
                 break
             else:
-                status = OK if is_array or is_utf8(name, last) else BAD_UTF8
+                status = OK if is_array or is_text(name, last) else BAD_UTF8
                 if status == OK:
                     status = check(state, bson_type, position, position + size, depth + 1)
                 if status != OK:
