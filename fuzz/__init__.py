@@ -1,0 +1,1 @@
+"""Fuzzers: programs that try many broken inputs; `make fuzz` runs them all."""
