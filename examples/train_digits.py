@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from loaders import ShardDataset
 
 PATH, COLUMNS = "data/shards/digits", ["image", "digit"]
-EPOCHS, BATCH = 40, 64
+EPOCHS, BATCH = 25, 64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
