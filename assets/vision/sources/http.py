@@ -106,21 +106,21 @@ class UrlFetcher:
         alarm.start()
         try:
             connection.request("GET", url.target, headers=headers)
-            response = connection.getresponse()
-            if response.status == 304 and known is not None:
-                data = known.data
-            elif response.status in _REDIRECTS and response.headers["Location"]:
-                return redirected(url, response.headers["Location"], self._hosts)
-            else:
-                _check_status(response)
-                data = _body(response, max_bytes, deadline)
+            with connection.getresponse() as response:
+                if response.status == 304 and known is not None:
+                    data = known.data
+                elif response.status in _REDIRECTS and response.headers["Location"]:
+                    return redirected(url, response.headers["Location"], self._hosts)
+                else:
+                    _check_status(response)
+                    data = _body(response, max_bytes, deadline)
+                tag, modified = response.headers["ETag"] or "", response.headers["Last-Modified"] or ""
         except (OSError, http.client.HTTPException) as error:
             raise Passing(type(error).__name__) from None
         finally:
             alarm.cancel()
             connection.close()
         if self._cache:
-            tag, modified = response.headers["ETag"] or "", response.headers["Last-Modified"] or ""
             self._cache.put(url.text, data, tag, modified)
         return data
 
