@@ -61,7 +61,7 @@ class Watch:
     snapshot_due
         Whether partitions were asked for without a snapshot after them.
     versions
-        Data versions of partitions when they were last observed; what to compare with when the stream is lost.
+        Data versions of partitions when they were last observed; compared with when the stream is lost.
     observed_at
         When that was.
     """
@@ -143,8 +143,8 @@ def _look(
         _keep(state, begun.token)
         _observe(spec, client, state, keys, now)
         return (
-            f"{spec.name}: the change stream could not be resumed (its history is gone, or the collection was "
-            f"dropped or renamed); observed instead: {len(state.pending)} of {len(keys)} partitions differ"
+            f"{spec.name}: the change stream could not be resumed (its history is gone, or the collection "
+            f"was dropped or renamed); observed instead: {len(state.pending)} of {len(keys)} partitions differ"
         )
     _keep(state, touched.token)
     state.note(touched.partitions, now)

@@ -84,7 +84,7 @@ class Pipeline:
     def run(
         self, *partitions: str, job: str = "all", assets: Iterable[str] = (), **execute: Any
     ) -> dg.ExecuteInProcessResult:
-        """Run a job over one partition, or over the range from the first to the last given; all by default."""
+        """Run a job over one partition, or over the range from the first given to the last; else all."""
         keys = list(partitions) or partition_keys(self.spec, self.instance)
         tags: dict[str, str] = {}
         if self.spec.partitions.by != "none" and job in ("all", "refresh"):
