@@ -6,8 +6,8 @@ threads, survive fork, and pickle without their maps. Maps stay valid when files
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,40 @@ from shards.storage import Buffer, Storage
 
 
 class ShardFile(NamedTuple):
-    """A data file: its path below the root and what its manifest says of it."""
+    """A data file: its directory below the root and what its manifest says of it."""
 
-    path: str
+    directory: str
     shard: Shard
+
+    @property
+    def path(self) -> str:
+        """Path below the root."""
+        return f"{self.directory}/{self.shard.file}"
+
+
+class ShardFiles(Sequence[ShardFile]):
+    """Files in order, from one attempt directory or several; made without touching each of them."""
+
+    def __init__(self, groups: Iterable[tuple[str, tuple[Shard, ...]]]) -> None:
+        self._directories: list[str] = []
+        self.shards: list[Shard] = []
+        for directory, shards in groups:
+            self._directories += [directory] * len(shards)
+            self.shards += shards
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self.shards)
+
+    @overload
+    def __getitem__(self, position: int) -> ShardFile: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[ShardFile]: ...
+    def __getitem__(self, position: int | slice) -> ShardFile | list[ShardFile]:
+        """One file, or some."""
+        if isinstance(position, slice):
+            return [self[index] for index in range(*position.indices(len(self)))]
+        return ShardFile(self._directories[position], self.shards[position])
 
 
 def check_hash(path: str, data: Buffer, expected: str) -> None:
@@ -93,12 +123,12 @@ def _offsets(rows: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 class _Reader:
-    def __init__(self, storage: Storage, files: Sequence[ShardFile], verify: bool) -> None:
+    def __init__(self, storage: Storage, files: ShardFiles, verify: bool) -> None:
         self._storage = storage
-        self._files = tuple(files)
+        self._files = files
         self._verify = verify
         self._mapped: list[Any] = [None] * len(self._files)
-        self.shard_offsets = _offsets([file.shard.rows for file in self._files])
+        self.shard_offsets = _offsets([shard.rows for shard in files.shards])
 
     @property
     def num_rows(self) -> int:
@@ -113,6 +143,14 @@ class _Reader:
     def path(self, position: int) -> str:
         """Path of a shard's file below the root of the store."""
         return self._files[position].path
+
+    def file(self, position: int) -> ShardFile:
+        """File of a shard, as the manifest describes it."""
+        return self._files[position]
+
+    def forget(self, position: int) -> None:
+        """Map a shard anew when it is next asked for; what was given out keeps the old map."""
+        self._mapped[position] = None
 
     def __len__(self) -> int:
         """Rows of all shards."""
@@ -134,9 +172,7 @@ class ColumnReader(_Reader):
         First row of every shard and, last, the number of rows; int64, shape (num_shards + 1,).
     """
 
-    def __init__(
-        self, storage: Storage, column: Column, files: Sequence[ShardFile], *, verify: bool = False
-    ) -> None:
+    def __init__(self, storage: Storage, column: Column, files: ShardFiles, *, verify: bool = False) -> None:
         super().__init__(storage, files, verify)
         self.column = column
         self._type = column.pyarrow_type if column.encoding == "arrow" else None
@@ -243,7 +279,7 @@ class TableReader(_Reader):
         storage: Storage,
         name: str,
         schema: pa.Schema,
-        files: Sequence[ShardFile],
+        files: ShardFiles,
         *,
         verify: bool = False,
     ) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from shards.catalog import Catalog
 from shards.errors import DamagedFile, NotFound
 from shards.manifest import IndexEntry, Manifest, Pin, SnapshotEntry
-from shards.readers import ColumnReader, ShardFile
+from shards.readers import ColumnReader, ShardFile, ShardFiles
 from shards.schema import JSON, Column
 from shards.version import Version
 
@@ -99,7 +99,7 @@ class Snapshot:
         if name not in self._asset_of:
             raise NotFound(f"{self}: no column {name!r}; there are {', '.join(self._asset_of) or 'none'}")
         versions = self._versions[self._asset_of[name]]
-        files = [file for version in versions for file in version.column_files(name)]
+        files = ShardFiles([(version.directory, version.column_shards(name)) for version in versions])
         return ColumnReader(self._storage, self.columns[name], files, verify=self._verify)
 
     @property
@@ -171,7 +171,7 @@ class Snapshot:
     def files(self) -> list[ShardFile]:
         """Every data file of the snapshot and of the versions it pins."""
         pinned = [file for versions in self._versions.values() for v in versions for file in v.files()]
-        return self.version.files() + pinned
+        return [*self.version.files(), *pinned]
 
     def __len__(self) -> int:
         """Rows of every column."""

@@ -17,10 +17,13 @@ from typing import Protocol, TypeAlias
 
 from shards.errors import DamagedFile, NotFound
 from shards.mapping import map_descriptor
+from shards.writeback import start_writeback
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """Bytes that need no copy."""
 
+WRITEBACK_BYTES = 8 << 20
+"""Bytes after which the kernel is asked to begin writing, so that `sync` finds little left to wait for."""
 PIECE_BYTES = 1 << 20
 """Bytes read at once where a whole file is read: few enough for a processor's cache."""
 
@@ -236,6 +239,8 @@ class LocalFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._written_bytes = 0
+        self._started_bytes = 0
 
     def write(self, data: Buffer) -> int:
         """Append all bytes."""
@@ -243,6 +248,10 @@ class LocalFile:
         written = 0
         while written < view.nbytes:
             written += os.write(self._descriptor, view[written:])
+        self._written_bytes += written
+        if self._written_bytes - self._started_bytes >= WRITEBACK_BYTES:
+            start_writeback(self._descriptor, self._started_bytes, self._written_bytes)
+            self._started_bytes = self._written_bytes
         return written
 
     def write_at(self, offset: int, data: bytes) -> None:

@@ -86,7 +86,7 @@ def _checks(version: Version) -> Iterator[_Check]:
     manifest = version.manifest
 
     def files(shards: tuple[Shard, ...]) -> Iterator[ShardFile]:
-        return (ShardFile(f"{version.directory}/{shard.file}", shard) for shard in shards)
+        return (ShardFile(version.directory, shard) for shard in shards)
 
     for entry in manifest.columns:
         column: Column = entry.column

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shards import arrow_types, names
 from shards.errors import DamagedFile, NotFound
 from shards.manifest import Manifest, Shard
-from shards.readers import ColumnReader, ShardFile, TableReader
+from shards.readers import ColumnReader, ShardFiles, TableReader
 from shards.schema import JSON, Column, Provenance
 from shards.storage import Storage
 
@@ -104,23 +104,23 @@ class Version:
         """Names of the tables."""
         return [entry.name for entry in self.manifest.tables]
 
-    def _files(self, shards: tuple[Shard, ...]) -> list[ShardFile]:
-        return [ShardFile(f"{self.directory}/{shard.file}", shard) for shard in shards]
+    def _files(self, shards: tuple[Shard, ...]) -> ShardFiles:
+        return ShardFiles([(self.directory, shards)])
 
-    def files(self) -> list[ShardFile]:
+    def files(self) -> ShardFiles:
         """Every data file of the version."""
         return self._files(tuple(self.manifest.shards()))
 
-    def column_files(self, name: str) -> list[ShardFile]:
+    def column_shards(self, name: str) -> tuple[Shard, ...]:
         """Files of one column, in order."""
         for entry in self.manifest.columns:
             if entry.column.name == name:
-                return self._files(entry.shards)
+                return entry.shards
         raise NotFound(f"{self}: no column {name!r}; there are {', '.join(self.columns) or 'none'}")
 
     def column(self, name: str) -> ColumnReader:
         """Reader of one column; NotFound when there is none of this name."""
-        files = self.column_files(name)
+        files = self._files(self.column_shards(name))
         return ColumnReader(self._storage, self.columns[name], files, verify=self._verify)
 
     def table(self, name: str) -> TableReader:
