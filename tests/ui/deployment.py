@@ -125,10 +125,18 @@ class Deployment:
         workspace = ["-w", str(self.folder / "workspace.yaml")]
         self._start("dagster_webserver", [*workspace, "-h", "127.0.0.1", "-p", str(self.port)])
         self._start("dagster._daemon", ["run", *workspace])
-        self.wait("the webserver", self._is_ready, timeout_seconds=120)
+        try:
+            self.wait("the webserver", self._is_ready, timeout_seconds=120)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """End both and everything they started."""
+        self.stop()
+
+    def stop(self) -> None:
         """End both and everything they started."""
         for process in self._processes:
             os.killpg(process.pid, signal.SIGTERM)
