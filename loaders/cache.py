@@ -11,7 +11,7 @@ import torch
 from loaders.cells import Cells
 from loaders.columns import DenseColumn
 from loaders.errors import DoesNotFit
-from loaders.feed import DatasetFeed, Dense, Group
+from loaders.feed import DatasetFeed, Dense, Group, Resolved
 from loaders.forms import Forms
 from loaders.opened import Opened
 from loaders.order import Order
@@ -61,9 +61,12 @@ class CachedFeed(DatasetFeed):
             column.row_bytes for name, column in self._opened.columns.items() if name not in self._held
         )
 
-    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
+    def resolve(self, epoch: int, positions: Positions) -> Resolved:
+        """Give the samples at `positions`; the device knows no rows."""
+        return self.order.at(epoch, positions)
+
+    def group(self, samples: Resolved, ends: Sequence[int]) -> Group:
         """Gather on the device."""
-        samples = self.order.at(epoch, positions)
         index = torch.from_numpy(samples).to(self._device, non_blocking=True)
         dense: Dense = {name: _select(held, index) for name, held in self._held.items()}
         cells: dict[str, Cells] = {}
@@ -74,7 +77,7 @@ class CachedFeed(DatasetFeed):
                     cells[name] = column.gather(rows)
         return Group(dense, cells, ends)
 
-    def advise(self, epoch: int, positions: Positions) -> None:
+    def advise(self, samples: Resolved) -> None:
         """Nothing is read from disk."""
 
 

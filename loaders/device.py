@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from loaders.errors import InvalidOption
-from loaders.feed import Dense, Feed, Group
+from loaders.feed import Dense, Feed, Group, num_bytes
 from loaders.forms import Batch
 from shards import Column
 
@@ -65,6 +65,8 @@ class Ready:
     """Batches of a group; `event` and `hold` only where copies to a device are under way."""
 
     batches: list[Batch]
+    num_samples: int
+    num_bytes: int
     event: Any = None
     hold: Any = None
 
@@ -85,7 +87,8 @@ class HostStage:
 
     def make(self, group: Group) -> Ready:
         """Apply fits, layout and transform; in a loader thread."""
-        return Ready(self._batches(group, group.dense))
+        batches = self._batches(group, group.dense)
+        return Ready(batches, *_size(group, batches))
 
     def _batches(self, group: Group, dense: Dense) -> list[Batch]:
         dense = self.layout.apply(self.feed.fits(dense), self.schema)
@@ -132,7 +135,7 @@ class CudaStage(HostStage):
             batches = [self._copy(batch) for batch in made]
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(stream)
-        return Ready(batches, event, (group.dense, made))
+        return Ready(batches, *_size(group, made), event, (group.dense, made))
 
     def take(self, ready: Ready) -> list[Batch]:
         """Make the training stream wait for the copies, not the host."""
@@ -153,6 +156,15 @@ class CudaStage(HostStage):
         if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
             return [self._copy(member) for member in value]
         return value
+
+
+def _size(group: Group, batches: list[Batch]) -> tuple[int, int]:
+    """Give samples and bytes of a group; strings and dicts count no bytes."""
+    others = 0
+    if group.cells:
+        others = sum(num_bytes(batch[name]) for batch in batches for name in batch if name not in group.dense)
+    dense = sum(tensor.numel() * tensor.element_size() for tensor in group.dense.values())
+    return group.ends[-1], dense + others
 
 
 def _record(value: Any, stream: Any) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from loaders import forms
@@ -20,6 +21,8 @@ from loaders.permutation import Positions
 from loaders.pool import Pool
 
 Dense: TypeAlias = "dict[str, torch.Tensor]"
+Resolved: TypeAlias = npt.NDArray[np.int64]
+"""What a feed makes of positions; the last axis is the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,12 @@ class Feed(Protocol):
         """Bytes of an average row, to choose how many batches are gathered at once."""
         ...
 
-    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
-        """Gather the samples at `positions`."""
+    def resolve(self, epoch: int, positions: Positions) -> Resolved:
+        """Say which samples are at `positions`; cheap only for many at once."""
+        ...
+
+    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
+        """Gather resolved samples."""
         ...
 
     def fits(self, dense: Dense) -> Dense:
@@ -62,7 +69,7 @@ class Feed(Protocol):
         """Cut a group into batches."""
         ...
 
-    def advise(self, epoch: int, positions: Positions) -> None:
+    def advise(self, resolved: Resolved) -> None:
         """Ask the system for the pages of samples that come soon, where that helps."""
         ...
 
@@ -100,12 +107,15 @@ class DatasetFeed:
         self._views = read_only and order.sequential and opened.index.first is not None
 
     def row_bytes(self) -> int:
-        """Bytes of an average row; 0 when batches are views and cost nothing."""
-        return 0 if self._views else self._opened.row_bytes()
+        """Bytes of an average row."""
+        return self._opened.row_bytes()
 
-    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
-        """Gather the samples at `positions`."""
-        rows = self._opened.index(self.order.at(epoch, positions))
+    def resolve(self, epoch: int, positions: Positions) -> Resolved:
+        """Give the rows of the samples at `positions`."""
+        return self._opened.index(self.order.at(epoch, positions))
+
+    def group(self, rows: Resolved, ends: Sequence[int]) -> Group:
+        """Gather rows."""
         dense: Dense = {}
         cells: dict[str, Cells] = {}
         run = self._views and len(rows) > 0 and bool((np.diff(rows) == 1).all())
@@ -123,28 +133,23 @@ class DatasetFeed:
 
     def batches(self, group: Group) -> list[Batch]:
         """Cut a group into batches, columns in the order of the dataset."""
-        batches: list[Batch] = []
-        for start, stop in pairwise([0, *group.ends]):
-            batch: Batch = {}
-            for name, column in self._opened.columns.items():
-                if name in group.dense:
-                    batch[name] = group.dense[name][start:stop]
-                else:
-                    part = group.cells[name].slice(start, stop)
-                    batch.update(forms.deliver(column.column, part, self._forms, self._pool))
-            batches.append(batch)
+        edges = list(pairwise([0, *group.ends]))
+        batches: list[Batch] = [{} for _ in edges]
+        for name, column in self._opened.columns.items():
+            if name in group.dense:
+                parts = torch.split(group.dense[name], [stop - start for start, stop in edges])
+                for batch, part in zip(batches, parts, strict=True):
+                    batch[name] = part
+                continue
+            for batch, (start, stop) in zip(batches, edges, strict=True):
+                cut = group.cells[name].slice(start, stop)
+                batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
         return batches
 
-    def advise(self, epoch: int, positions: Positions) -> None:
-        """Ask the system for the pages of samples that come soon, where that helps."""
-        wanted = [
-            column
-            for column in self._opened.columns.values()
-            if isinstance(column, DenseColumn) and column.read_ahead.wanted()
-        ]
-        if wanted:
-            rows = self._opened.index(self.order.at(epoch, positions))
-            for column in wanted:
+    def advise(self, rows: Resolved) -> None:
+        """Ask the system for the pages of rows that come soon, where that helps."""
+        for column in self._opened.columns.values():
+            if isinstance(column, DenseColumn) and column.read_ahead.wanted():
                 column.advise(rows)
 
     def describe(self) -> dict[str, Any]:

@@ -65,6 +65,10 @@ def deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Bat
         return {name: _records(column, found, forms)}
     if isinstance(found, cells.FixedList):
         return {name: _fixed_list(found)}
+    if isinstance(found, cells.Runs):
+        if forms.ragged == "padded":
+            return _padded_runs(name, found, pool)
+        found = found.gathered()
     depth = _depth(found)
     if depth == 0:
         return {name: found.python()}
@@ -89,6 +93,8 @@ def deliver_one(column: Column, found: cells.Cells) -> Any:
     if isinstance(found, cells.FixedList):
         rows = _fixed_list(found)
         return rows[0]
+    if isinstance(found, cells.Runs):
+        found = found.gathered()
     if isinstance(found, cells.Ragged) and _depth(found) == 1:
         return torch.from_numpy(_leaf(found))
     return found.python()[0]
@@ -159,6 +165,17 @@ def _padded(name: str, found: cells.Ragged, pool: Pool) -> Batch:
     return {name: tensor, **batch}
 
 
+def _padded_runs(name: str, found: cells.Runs, pool: Pool) -> Batch:
+    """Copy each list once, from where it is mapped to where it is wanted."""
+    width = int(found.lengths.max(initial=0))
+    tensor, padded = pool.zeros((len(found), width), found.source.dtype)
+    source = found.source
+    stops = (found.starts + found.lengths).tolist()
+    for row, start, stop in zip(padded, found.starts.tolist(), stops, strict=True):
+        row[: stop - start] = source[start:stop]
+    return {name: tensor, f"{name}__lengths": torch.from_numpy(found.lengths)}
+
+
 def _add_lengths(
     batch: Batch,
     name: str,
@@ -188,8 +205,7 @@ def _pad(
         out[...] = 0
         out[here] = values
         return
-    edges = bounds.tolist()
-    for row, (low, high) in zip(out, pairwise(edges), strict=True):
+    for row, (low, high) in zip(out, pairwise(bounds.tolist()), strict=True):
         row[: high - low] = values[low:high]
         row[high - low :] = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import torch
 from loaders.cache import CachedFeed
 from loaders.device import HostStage, Layout, Ready, stage
 from loaders.errors import InvalidOption, StateMismatch
-from loaders.feed import DatasetFeed, Feed, num_bytes, steps_per_group
+from loaders.feed import DatasetFeed, Feed, Resolved, steps_per_group
 from loaders.forms import Batch
 from loaders.options import choose_order, default_threads, shard_of_world
 from loaders.plan import Plan
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 1
 GROUP_BYTES = 4 << 20
+RESOLVED_AT_ONCE = 8192  # positions
 
 
 class ShardLoader:
@@ -168,8 +170,7 @@ class ShardLoader:
         self.rank, self.world_size = shard_of_world(rank, world_size)
         self.batch_size, self.drop_last, self.infinite = batch_size, drop_last, infinite
         self.num_threads, self.prefetch = num_threads, prefetch
-        self._epoch, self._position = 0, 0
-        self._resume = True  # the next iterator begins at (epoch, position); else at the next epoch
+        self._place = (0, 0)  # epoch and position at which the next iterator begins
         self._meter = Meter()
         self._iterator: LoaderIterator | None = None
         self._plan(0)
@@ -188,28 +189,36 @@ class ShardLoader:
     def __iter__(self) -> LoaderIterator:
         """Begin where a loaded state says, else at the start of the next epoch."""
         if self._iterator is not None:
+            epoch, position = self._iterator.place
             self._iterator.close()
-        if not self._resume:
-            self._epoch, self._position = self._epoch + (self._position > 0), 0
-        self._resume = False
-        self._iterator = LoaderIterator(self)
+            self._place = (epoch + (position > 0), 0)
+        self._iterator = LoaderIterator(self, *self._place)
         return self._iterator
+
+    def _restart(self, epoch: int, position: int) -> None:
+        if self._iterator is not None:
+            self._iterator.close()
+        self._iterator, self._place = None, (epoch, position)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `iter()` begins."""
-        self._epoch, self._position, self._resume = epoch, 0, True
+        self._restart(epoch, 0)
 
     @property
     def epoch(self) -> int:
         """The epoch under way, or the next one when none is."""
-        return self._epoch
+        return self._here()[0]
+
+    def _here(self) -> tuple[int, int]:
+        return self._place if self._iterator is None else self._iterator.place
 
     def state_dict(self) -> dict[str, Any]:
         """Give where the next batch begins, as small JSON; the same on every rank after the same step."""
+        epoch, position = self._here()
         return {
             "version": STATE_VERSION,
-            "epoch": self._epoch,
-            "position": self._position,
+            "epoch": epoch,
+            "position": position,
             "order": self._feed.describe(),
         }
 
@@ -233,7 +242,7 @@ class ShardLoader:
                 f"the state was saved with {found}; open the dataset with "
                 f"version={saved.get('snapshot')!r} and the same options, or begin anew"
             )
-        self._epoch, self._position, self._resume = int(state["epoch"]), int(state["position"]), True
+        self._restart(int(state["epoch"]), int(state["position"]))
 
     def stats(self, *, reset: bool = False) -> LoaderStats:
         """Give throughput and waiting times so far."""
@@ -246,59 +255,50 @@ class ShardLoader:
 class LoaderIterator(Iterator[Batch]):
     """One pass of a `ShardLoader`; `close` ends its threads early."""
 
-    def __init__(self, loader: ShardLoader) -> None:
-        self._loader = loader
-        self._meter = loader._meter
+    def __init__(self, loader: ShardLoader, epoch: int, position: int) -> None:
+        self._loader, self._meter = loader, loader._meter
         self._ready: list[Batch] = []
-        self._begin()
+        self._begin(epoch, position)
 
-    def _begin(self) -> None:
+    def _begin(self, epoch: int, position: int) -> None:
         loader = self._loader
-        feed, made, meter, epoch = loader._feed, loader._stage, loader._meter, loader._epoch
-        self._plan = plan = loader._plan(loader._position)
-        self._step = 0
-        size = steps_per_group(feed.row_bytes(), loader.batch_size, GROUP_BYTES)
-        ahead = max(loader.num_threads, 1)
-
-        def make(number: int) -> Ready:
-            began = time.perf_counter()
-            first = number * size
-            if first + ahead * size < plan.num_steps:
-                soon = first + ahead * size
-                feed.advise(epoch, plan.batches(soon, min(soon + size, plan.num_steps))[0])
-            positions, ends = plan.batches(first, min(first + size, plan.num_steps))
-            ready = made.make(feed.group(epoch, positions, ends))
-            meter.gathered(time.perf_counter() - began)
-            return ready
-
-        self._ahead = Ahead(make, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
+        self._epoch, self._step = epoch, 0
+        self._plan = plan = loader._plan(position)
+        self._num_steps = plan.num_steps
+        size = steps_per_group(loader._feed.row_bytes(), loader.batch_size, GROUP_BYTES)
+        work = _Work(
+            loader._feed, loader._stage, loader._meter, plan, epoch, size, max(loader.num_threads, 1)
+        )
+        self._ahead = Ahead(work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
 
     def __next__(self) -> Batch:
         """Give the next batch."""
+        if not self._ready:
+            self._fill()
+        self._step += 1
+        return self._ready.pop()
+
+    def _fill(self) -> None:
+        """Wait for the next group of batches."""
         began = time.perf_counter()
         while not self._ready:
-            try:
-                self._ready = self._loader._stage.take(next(self._ahead))[::-1]
-            except StopIteration:
-                if not self._end_epoch():
-                    self._meter.paused()
-                    raise
-        batch = self._ready.pop()
-        self._step += 1
-        loader = self._loader
-        loader._position = self._plan.position_after(self._step)
-        if self._step == self._plan.num_steps:
-            loader._epoch, loader._position = loader._epoch + 1, 0
+            ready = next(self._ahead, None)
+            if ready is not None:
+                self._ready = self._loader._stage.take(ready)[::-1]
+                self._meter.delivered(len(self._ready), ready.num_samples, ready.num_bytes)
+            elif self._loader.infinite and self._num_steps:
+                self._begin(self._epoch + 1, 0)
+            else:
+                self._meter.paused()
+                raise StopIteration
         self._meter.waited(began)
-        self._meter.delivered(_batch_samples(batch, loader.batch_size), num_bytes(batch))
-        return batch
 
-    def _end_epoch(self) -> bool:
-        """Begin the next epoch when the loader has no end."""
-        if not self._loader.infinite or not self._plan.num_steps:
-            return False
-        self._begin()
-        return True
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and position of the batch that comes next."""
+        if self._num_steps and self._step == self._num_steps:
+            return self._epoch + 1, 0
+        return self._epoch, self._plan.position_after(self._step)
 
     def close(self) -> None:
         """End the threads; there are no more batches."""
@@ -307,11 +307,42 @@ class LoaderIterator(Iterator[Batch]):
         self._meter.paused()
 
 
-def _batch_samples(batch: Batch, batch_size: int) -> int:
-    for value in batch.values():
-        if isinstance(value, torch.Tensor | list):
-            return len(value)
-    return batch_size
+class _Work:
+    """What a loader thread does for one group of steps.
+
+    Positions are resolved for many steps at once, because that costs little more than for one; the latest
+    stretches are remembered, as threads work on neighbouring groups.
+    """
+
+    def __init__(
+        self, feed: Feed, made: HostStage, meter: Meter, plan: Plan, epoch: int, size: int, ahead: int
+    ) -> None:
+        self._feed, self._stage, self._meter, self._plan = feed, made, meter, plan
+        self._epoch, self._size, self._ahead = epoch, size, ahead
+        self._stretch = size * max(1, RESOLVED_AT_ONCE // (size * plan.batch_size))
+        self._resolved = lru_cache(maxsize=ahead + 2)(self._resolve)
+
+    def _resolve(self, stretch: int) -> tuple[Resolved, list[int]]:
+        first = stretch * self._stretch
+        positions, ends = self._plan.batches(first, min(first + self._stretch, self._plan.num_steps))
+        return self._feed.resolve(self._epoch, positions), [0, *ends]
+
+    def _group(self, number: int) -> tuple[Resolved, list[int]]:
+        """Give the samples of a group and where its batches end."""
+        stretch, first = divmod(number * self._size, self._stretch)
+        resolved, edges = self._resolved(stretch)
+        ends = edges[first : first + self._size + 1]
+        return resolved[..., ends[0] : ends[-1]], [end - ends[0] for end in ends[1:]]
+
+    def __call__(self, number: int) -> Ready:
+        """Make the batches of a group."""
+        began = time.perf_counter()
+        if (number + self._ahead) * self._size < self._plan.num_steps:
+            self._feed.advise(self._group(number + self._ahead)[0])
+        resolved, ends = self._group(number)
+        ready = self._stage.make(self._feed.group(resolved, ends))
+        self._meter.gathered(time.perf_counter() - began)
+        return ready
 
 
 def device_of(device: str | torch.device | None) -> torch.device:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from loaders.errors import InvalidOption
-from loaders.feed import DatasetFeed, Dense, Group
+from loaders.feed import DatasetFeed, Dense, Group, Resolved
 from loaders.forms import Batch
 from loaders.permutation import Permutation, Positions, key_of
 
@@ -84,9 +84,13 @@ class SampleFeed:
         """Bytes of an average row."""
         return max(feed.row_bytes() for feed in self._feeds)
 
-    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
+    def resolve(self, epoch: int, positions: Positions) -> Resolved:
+        """Give dataset and number within its stream for each position; shape (2, n)."""
+        return np.stack(self._mixture.at(positions + epoch * self.num_positions))
+
+    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
         """Gather from each dataset at once and put the samples where they belong."""
-        sources, numbers = self._mixture.at(positions + epoch * self.num_positions)
+        sources, numbers = resolved
         order = np.argsort(sources, kind="stable")
         parts = [
             _epochs(feed, numbers[order[sources[order] == source]])
@@ -108,7 +112,7 @@ class SampleFeed:
             for start, stop in pairwise([0, *group.ends])
         ]
 
-    def advise(self, epoch: int, positions: Positions) -> None:
+    def advise(self, resolved: Resolved) -> None:
         """Give no advice."""
 
     def describe(self) -> dict[str, Any]:
@@ -141,15 +145,18 @@ class BatchFeed(SampleFeed):
         """Pretend that rows are wide: one batch is gathered at a time."""
         return 1 << 40
 
-    def group(self, epoch: int, positions: Positions, ends: Sequence[int]) -> Group:
+    def resolve(self, epoch: int, positions: Positions) -> Resolved:
+        """Give dataset, its batch, and the place in the batch for each position; shape (3, n)."""
+        units, places = np.divmod(positions + epoch * self.num_positions, self._batch_size)
+        return np.stack([*self._mixture.at(units), places])
+
+    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
         """Gather a batch from the dataset whose turn it is."""
-        unit = (positions[:1] + epoch * self.num_positions) // self._batch_size
-        sources, numbers = self._mixture.at(unit)
-        source = int(sources[0])
+        source, number = int(resolved[0, 0]), int(resolved[1, 0])
         feed = self._feeds[source]
-        own_epoch, own_batch = divmod(int(numbers[0]), feed.num_positions // self._batch_size)
-        own = own_batch * self._batch_size + np.arange(len(positions))
-        found = feed.group(own_epoch, own, ends)
+        epoch, batch = divmod(number, feed.num_positions // self._batch_size)
+        own = feed.resolve(epoch, batch * self._batch_size + resolved[2])
+        found = feed.group(own, ends)
         return _Whole(feed.fits(found.dense), found.cells, ends, source)
 
     def batches(self, group: Group) -> list[Batch]:
@@ -165,6 +172,6 @@ def _epochs(feed: DatasetFeed, numbers: Positions) -> Dense:
     found = []
     for epoch in np.unique(epochs).tolist():
         here = positions[epochs == epoch]
-        found.append(feed.fits(feed.group(epoch, here, [len(here)]).dense))
+        found.append(feed.fits(feed.group(feed.resolve(epoch, here), [len(here)]).dense))
     back = torch.from_numpy(np.argsort(order, kind="stable"))
     return {name: torch.cat([part[name] for part in found]).index_select(0, back) for name in found[0]}

@@ -15,12 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from loaders import cells
+from loaders.cells import flat_index
 from loaders.errors import InvalidOption
 from loaders.span import Buffer, Span, span
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Shards: TypeAlias = "npt.NDArray[np.int64] | int"
 Arrays: TypeAlias = Mapping[int, pa.Array]
+
+LONG = 32  # elements of an average list from which on each list is copied by itself
 
 
 class Node(Protocol):
@@ -127,13 +130,19 @@ class _FixedNode:
             self.span.take(self.span.index(shards, rows), values.view(np.uint8).reshape(len(rows), -1))
         return cells.Fixed(values, self._bits.gather(shards, rows))
 
-    def runs(self, shards: Shards, starts: Rows, bounds: Rows) -> cells.Cells:
-        """Copy runs of rows: `bounds[i+1] - bounds[i]` rows from `starts[i]`."""
+    def runs(
+        self, shards: Shards, starts: Rows, bounds: Rows, present: cells.Present
+    ) -> cells.Runs | cells.Ragged:
+        """Give runs of rows: `bounds[i+1] - bounds[i]` rows from `starts[i]`."""
+        index = self.span.index(shards, starts)
+        source = self.span.parts.view(self.dtype) if self.span.parts.ndim == 1 else None
+        if source is not None and bounds[-1] >= LONG * len(starts):
+            return cells.Runs(source, index, np.diff(bounds), present)
         values = np.empty((int(bounds[-1]), *self.shape), self.dtype)
-        index = flat_index(self.span.index(shards, starts), bounds)
-        if len(index):
-            self.span.take(index, values.view(np.uint8).reshape(len(index), -1))
-        return cells.Fixed(values, None)
+        flat = flat_index(index, bounds)
+        if len(flat):
+            self.span.take(flat, values.view(np.uint8).reshape(len(flat), -1))
+        return cells.Ragged(cells.Fixed(values, None), bounds, present)
 
     def has_nulls(self) -> bool:
         """Whether any open shard has nulls."""
@@ -235,7 +244,7 @@ class _ListNode:
         starts, bounds = self._offsets.gather(shards, rows)
         present = self._bits.gather(shards, rows)
         if isinstance(self._child, _FixedNode) and not self._child.has_nulls():
-            return cells.Ragged(self._child.runs(shards, starts, bounds), bounds, present)
+            return self._child.runs(shards, starts, bounds, present)
         child_shards = shards if isinstance(shards, int) else np.repeat(shards, np.diff(bounds))
         return cells.Ragged(self._child.gather(child_shards, flat_index(starts, bounds)), bounds, present)
 
@@ -274,13 +283,6 @@ class _StructNode:
         """Copy rows."""
         members = {name: member.gather(shards, rows) for name, member in self._members.items()}
         return cells.Record(members, len(rows), self._bits.gather(shards, rows))
-
-
-def flat_index(starts: Rows, bounds: Rows) -> Rows:
-    """Number every element of runs that start at `starts` and lie end to end at `bounds`."""
-    index = np.arange(bounds[-1])
-    index += np.repeat(starts - bounds[:-1], np.diff(bounds))
-    return index
 
 
 def _value_span(arrays: Arrays, num_shards: int, row_bytes: int) -> Span:

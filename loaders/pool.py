@@ -55,6 +55,15 @@ class Pool:
         self._out[id(reference)] = (reference, block)
         return torch.from_numpy(array), array
 
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+        """Give memory filled with zeros."""
+        if not self.pinned:  # the allocator's own zeros are faster than clearing a used block
+            array = np.zeros(shape, dtype)
+            return torch.from_numpy(array), array
+        tensor, array = self.tensor(shape, dtype)
+        array[...] = 0
+        return tensor, array
+
     def _block(self, size: int) -> npt.NDArray[np.uint8]:
         if not self.pinned:
             return np.empty(size, np.uint8)

@@ -79,9 +79,9 @@ class Meter:
         self._seconds += now - self._since
         self._since = now
 
-    def delivered(self, num_samples: int, num_bytes: int) -> None:
-        """Count a batch."""
-        self._batches += 1
+    def delivered(self, num_batches: int, num_samples: int, num_bytes: int) -> None:
+        """Count batches that are ready to be taken."""
+        self._batches += num_batches
         self._samples += num_samples
         self._bytes += num_bytes
 
