@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,36 @@ import torch
 
 from loaders import nodes
 from loaders.cells import Cells
-from loaders.files import FileWatch, Locator, Rows
+from loaders.files import FileWatch, Locator, Place, Rows
 from loaders.pool import Pool
 from loaders.readahead import ReadAhead
 from loaders.span import Buffer, Span, alias, span
 from shards import ColumnReader
+
+TOUCH_SECONDS = 1.0  # between two notes that a shard is in use
+
+
+class _Recency:
+    """Tells a place now and then which shards are in use."""
+
+    def __init__(self, place: Place, reader: ColumnReader) -> None:
+        self._place, self._reader = place, reader
+        self._told = 0.0
+
+    def used(self, shards: Rows | int) -> None:
+        if self._place.evicts and time.monotonic() - self._told > TOUCH_SECONDS:
+            self._told = time.monotonic()
+            self._place.touch(self._reader, np.unique(shards).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The shards of a dense column that are mapped, at one moment."""
+
+    arrays: Mapping[int, npt.NDArray[Any]]
+    is_open: npt.NDArray[np.bool_]
+    all_open: bool
+    span: Span | None
 
 
 class DenseColumn:
@@ -27,20 +53,18 @@ class DenseColumn:
     Shards are mapped when a row of theirs is first asked for. Safe from any thread.
     """
 
-    def __init__(self, reader: ColumnReader, root: Path) -> None:
+    def __init__(self, reader: ColumnReader, place: Place) -> None:
         self.column = reader.column
         self.dtype = np.dtype(self.column.dtype)
         self.row_bytes = self.dtype.itemsize * int(np.prod(self.column.shape, dtype=np.int64))
         self.locator = Locator(reader.shard_offsets)
-        self.watch = FileWatch(root, reader)
+        self.watch = FileWatch(place, reader, self._release)
         self.read_ahead = ReadAhead(self.row_bytes)
         self.path = reader.path
-        self._reader = reader
+        self._reader, self._place = reader, place
+        self._recency = _Recency(place, reader)
         self._lock = threading.Lock()
-        self._open: dict[int, npt.NDArray[Any]] = {}
-        self._is_open = np.zeros(self.locator.num_shards, np.bool_)
-        self._all_open = False
-        self._span: Span | None = None
+        self._open = _Open({}, np.zeros(self.locator.num_shards, np.bool_), False, None)
         self._views: dict[int, torch.Tensor] = {}
 
     def gather(self, rows: Rows, pool: Pool) -> torch.Tensor:
@@ -49,13 +73,13 @@ class DenseColumn:
         if not len(rows):
             return tensor
         shards, local = self.locator.locate(rows)
-        self.ensure(shards)
+        found = self._ensure(shards)
         self.watch.check()
-        laid = self._span
+        laid = found.span
         if laid is not None:
             laid.take(laid.index(shards, local), array.reshape(len(rows), -1).view(np.uint8))
         else:
-            self._gather_by_shard(np.asarray(shards), local, array)
+            self._gather_by_shard(found, np.asarray(shards), local, array)
         return tensor
 
     def view(self, start: int, stop: int) -> torch.Tensor | None:
@@ -64,37 +88,73 @@ class DenseColumn:
         if place is None:
             return None
         shard, first = place
-        self.ensure(shard)
+        found = self._ensure(shard)
         self.watch.check()
-        if shard not in self._views:
-            self._views[shard] = torch.from_numpy(alias(self._open[shard]))
-        return self._views[shard][first : first + stop - start]
+        view = self._views.get(shard)
+        if view is None:
+            view = self._views[shard] = torch.from_numpy(alias(found.arrays[shard]))
+        return view[first : first + stop - start]
 
     def advise(self, rows: Rows) -> None:
         """Ask the system to read the pages of rows that will be gathered soon."""
+        if self._place.evicts:
+            return  # what was fetched lately is in memory
         shards, local = self.locator.locate(rows)
-        self.ensure(shards)
-        self.read_ahead.advise(self._open, shards, local)
+        self.read_ahead.advise(self._ensure(shards).arrays, shards, local)
 
-    def ensure(self, shards: Rows | int) -> None:
-        """Map these shards."""
-        if self._all_open or bool(np.all(self._is_open[shards])):
-            return
+    def want(self, rows: Rows) -> None:
+        """Fetch the shards of rows that will be gathered soon, where they are far."""
+        if self._place.evicts:
+            shards = np.unique(self.locator.locate(rows)[0])
+            self._place.want(self._reader, shards[~self._open.is_open[shards]].tolist())
+
+    def _ensure(self, shards: Rows | int) -> _Open:
+        """Map these shards; what is mapped then, which stays mapped while it is held."""
+        found = self._open
+        if not found.all_open and not bool(np.all(found.is_open[shards])):
+            wanted = np.unique(shards)
+            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
+            with self._lock:
+                arrays = dict(self._open.arrays)
+                for number in wanted.tolist():
+                    if number not in arrays:
+                        arrays[number] = self._reader.shard(number)
+                        self.watch.add(number)
+                found = self._set_open(arrays)
+        self._recency.used(shards)
+        return found
+
+    def _set_open(self, arrays: Mapping[int, npt.NDArray[Any]]) -> _Open:
+        is_open = np.zeros(self.locator.num_shards, np.bool_)
+        is_open[list(arrays)] = True
+        buffers = {number: Buffer.of_array(array) for number, array in arrays.items()}
+        laid = span(buffers, self.locator.num_shards, self.row_bytes) if buffers else None
+        self._open = _Open(arrays, is_open, bool(is_open.all()), laid)
+        return self._open
+
+    def _release(self, shards: list[int]) -> None:
+        """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""
         with self._lock:
-            for shard in np.unique(shards):
-                number = int(shard)
-                if number not in self._open:
-                    self._open[number] = self._reader.shard(number)
-                    self.watch.add(number)
-            buffers = {number: Buffer.of_array(array) for number, array in self._open.items()}
-            self._span = span(buffers, self.locator.num_shards, self.row_bytes)
-            self._is_open[list(self._open)] = True
-            self._all_open = bool(self._is_open.all())
+            self.watch.forget(shards)
+            for shard in shards:
+                self._reader.forget(shard)
+                self._views.pop(shard, None)
+            self._set_open({n: array for n, array in self._open.arrays.items() if n not in shards})
 
-    def _gather_by_shard(self, shards: Rows, local: Rows, out: npt.NDArray[Any]) -> None:
+    @staticmethod
+    def _gather_by_shard(found: _Open, shards: Rows, local: Rows, out: npt.NDArray[Any]) -> None:
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
-            out[here] = np.take(self._open[int(shard)], local[here], axis=0)
+            out[here] = np.take(found.arrays[int(shard)], local[here], axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenTree:
+    """The shards of an Arrow column that are mapped, at one moment."""
+
+    arrays: Mapping[int, pa.Array]
+    is_open: npt.NDArray[np.bool_]
+    tree: nodes.Node
 
 
 class ArrowColumn:
@@ -104,48 +164,70 @@ class ArrowColumn:
     thread.
     """
 
-    def __init__(self, reader: ColumnReader, root: Path) -> None:
+    def __init__(self, reader: ColumnReader, place: Place) -> None:
         self.column = reader.column
         self.type: pa.DataType = self.column.pyarrow_type
         self.locator = Locator(reader.shard_offsets)
-        self.watch = FileWatch(root, reader)
+        self.watch = FileWatch(place, reader, self._release)
         self.path = reader.path
-        self._reader = reader
+        self._reader, self._place = reader, place
+        self._recency = _Recency(place, reader)
         self._lock = threading.Lock()
-        self._open: dict[int, pa.Array] = {}
-        self._is_open = np.zeros(self.locator.num_shards, np.bool_)
-        self._tree: nodes.Node = nodes.node(self.type, {}, self.locator.num_shards)
+        self._open = self._set_open({})
 
     @property
     def row_bytes(self) -> int:
         """Bytes of an average row, from the shards that are open."""
-        arrays = list(self._open.values())
+        arrays = list(self._open.arrays.values())
         return int(sum(array.nbytes for array in arrays)) // max(sum(len(array) for array in arrays), 1)
 
     def gather(self, rows: Rows) -> Cells:
         """Copy rows, numbered over all shards."""
         shards, local = self.locator.locate(rows)
-        self.ensure(shards)
+        found = self._ensure(shards)
         self.watch.check()
-        return self._tree.gather(shards, local)
+        return found.tree.gather(shards, local)
 
-    def ensure(self, shards: Rows | int) -> None:
-        """Map these shards."""
-        if bool(np.all(self._is_open[shards])):
-            return
+    def want(self, rows: Rows) -> None:
+        """Fetch the shards of rows that will be gathered soon, where they are far."""
+        if self._place.evicts:
+            shards = np.unique(self.locator.locate(rows)[0])
+            self._place.want(self._reader, shards[~self._open.is_open[shards]].tolist())
+
+    def _ensure(self, shards: Rows | int) -> _OpenTree:
+        """Map these shards; what is mapped then, which stays mapped while it is held."""
+        found = self._open
+        if not bool(np.all(found.is_open[shards])):
+            wanted = np.unique(shards)
+            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
+            with self._lock:
+                arrays = dict(self._open.arrays)
+                for number in wanted.tolist():
+                    if number not in arrays:
+                        arrays[number] = self._reader.shard(number)
+                        self.watch.add(number)
+                found = self._set_open(arrays)
+        self._recency.used(shards)
+        return found
+
+    def _set_open(self, arrays: Mapping[int, pa.Array]) -> _OpenTree:
+        is_open = np.zeros(self.locator.num_shards, np.bool_)
+        is_open[list(arrays)] = True
+        self._open = _OpenTree(arrays, is_open, nodes.node(self.type, arrays, self.locator.num_shards))
+        return self._open
+
+    def _release(self, shards: list[int]) -> None:
+        """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""
         with self._lock:
-            for shard in np.unique(shards):
-                number = int(shard)
-                if number not in self._open:
-                    self._open[number] = self._reader.shard(number)
-                    self.watch.add(number)
-            self._tree = nodes.node(self.type, dict(self._open), self.locator.num_shards)
-            self._is_open[list(self._open)] = True
+            self.watch.forget(shards)
+            for shard in shards:
+                self._reader.forget(shard)
+            self._set_open({n: array for n, array in self._open.arrays.items() if n not in shards})
 
 
-def open_columns(readers: Sequence[ColumnReader], root: Path) -> dict[str, DenseColumn | ArrowColumn]:
+def open_columns(readers: Sequence[ColumnReader], place: Place) -> dict[str, DenseColumn | ArrowColumn]:
     """Open columns by name, in the given order; maps nothing yet."""
     return {
-        reader.column.name: (DenseColumn if reader.column.encoding == "npy" else ArrowColumn)(reader, root)
+        reader.column.name: (DenseColumn if reader.column.encoding == "npy" else ArrowColumn)(reader, place)
         for reader in readers
     }

@@ -24,8 +24,10 @@ from loaders.forms import Batch, Forms, deliver_one
 from loaders.opened import Opened, Selection
 from loaders.order import SequentialOrder
 from loaders.pool import Pool
+from loaders.remote import RemotePath
 from loaders.samples import Sample, Samples
 from shards import Column
+from shards.remote import is_url
 
 if TYPE_CHECKING:
     from loaders.loader import ShardLoader
@@ -39,7 +41,8 @@ class ShardDataset(Dataset[Sample]):
     Parameters
     ----------
     path
-        Directory of the dataset: `<root>/<dataset>`.
+        Directory of the dataset: `<root>/<dataset>`; or its address on an object store,
+        `s3://bucket/prefix/<dataset>`, which needs `cache`.
     split
         Which split; may be left out when there is only one.
     columns
@@ -63,6 +66,13 @@ class ShardDataset(Dataset[Sample]):
     lease_seconds
         Life of the lease that keeps the snapshot from garbage collection; renewed while this object lives.
         None takes none.
+    cache
+        Directory on a fast local disk through which shards of an object store are read: fetched when they
+        are needed or, by a loader, ahead of its order; verified, mapped, and shared by the processes of this
+        host. Not used for a directory.
+    cache_bytes
+        Bound of the cache, least recently used files go first; by default 0.9 of what is free. Choose more
+        than the shards that are in use at once: with `shuffle="block"` a few, with a full shuffle all.
 
     Raises
     ------
@@ -99,9 +109,14 @@ class ShardDataset(Dataset[Sample]):
         records: Literal["dict", "columns", "arrow"] = "dict",
         images: Literal["list", "padded"] = "list",
         lease_seconds: float | None = LEASE_SECONDS,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         chosen = None if columns is None else (columns if isinstance(columns, str) else tuple(columns))
-        selection = Selection(Path(path).absolute(), version, split, subset, chosen)  # type: ignore[arg-type]
+        where: Path | RemotePath = (
+            RemotePath.of(str(path), cache, cache_bytes) if is_url(path) else Path(path).absolute()
+        )
+        selection = Selection(where, version, split, subset, chosen)  # type: ignore[arg-type]
         self.forms = Forms(ragged, records, images)
         self.transform, self.fits, self.read_only = transform, fits, read_only
         self.lease_seconds = lease_seconds

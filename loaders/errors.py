@@ -6,6 +6,7 @@ LoaderError
 ├── StateMismatch       a saved state that belongs to another snapshot, order or seed
 ├── ShardChanged        a file was truncated, replaced or rewritten while it was mapped
 ├── DecodeFailed        an encoded picture could not be decoded
+├── CacheFull           a cache of remote shards has no room for the next one
 ├── DoesNotFit          a split that is larger than the memory of the device that should hold it
 ├── WorkerKilled        a worker process ended without saying why; names the shard it read
 └── ForeignIterator     an iterator with live threads was used in another process
@@ -57,6 +58,10 @@ class DecodeFailed(LoaderError):
 
 class DoesNotFit(LoaderError):
     """A split is larger than the memory that should hold it."""
+
+
+class CacheFull(LoaderError):
+    """A cache of remote shards has no room for the next one."""
 
 
 class WorkerKilled(LoaderError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,24 +46,70 @@ class Locator:
         return shard, start - int(self.offsets[shard])
 
 
+class Place(Protocol):
+    """Where the files that are mapped lie on this machine."""
+
+    evicts: bool
+    """Whether files are taken away to make room, so that their maps must be given up."""
+
+    def file(self, reader: ColumnReader, shard: int) -> str:
+        """Path of a shard's file on this machine."""
+
+    def want(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """Begin to fetch shards that will be mapped soon; returns at once."""
+
+    def touch(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """Say that shards are in use."""
+
+
+class LocalPlace:
+    """The directory of the store itself; nothing has to be fetched."""
+
+    evicts = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def file(self, reader: ColumnReader, shard: int) -> str:
+        """Path of a shard's file."""
+        return str(self._root / reader.path(shard))
+
+    def want(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """All is here."""
+
+    def touch(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """Nothing goes away."""
+
+
 class FileWatch:
     """Remembers what the mapped files of a column were, and looks at them again.
 
     A file of the store never changes. One that was truncated would end the process (SIGBUS) when a row
     beyond its end is touched, and one that was written to would give wrong numbers; both are noticed here,
     before the next gather, by one `stat` a file. What happens between the look and the copy is not noticed.
-    An unlinked file is no failure: its mapping stays whole.
+    An unlinked file is no failure: its mapping stays whole. Where files are evicted, the mapping is given up,
+    because the disk has no room for it.
+
+    Parameters
+    ----------
+    release
+        Called with the shards whose files were evicted; calls `forget`.
     """
 
-    def __init__(self, root: Path, reader: ColumnReader) -> None:
-        self._root, self._reader = root, reader
+    def __init__(self, place: Place, reader: ColumnReader, release: Callable[[list[int]], None]) -> None:
+        self._place, self._reader, self._release = place, reader, release
         self._seen: list[tuple[int, str, tuple[int, int, int]]] = []
         self._next = 0
 
     def add(self, shard: int) -> None:
         """Remember the file of a shard that was just mapped."""
-        path = str(self._root / self._reader.path(shard))
-        self._seen.append((shard, path, _identity(os.stat(path))))  # noqa: PTH116 - on the hot path below
+        path = self._place.file(self._reader, shard)
+        try:
+            self._seen.append((shard, path, _identity(os.stat(path))))  # noqa: PTH116 - on the hot path below
+        except FileNotFoundError:
+            if not self._place.evicts:
+                raise
+            self._seen.append((shard, path, (0, 0, 0)))  # evicted already: given up at the next look
 
     def check(self) -> None:
         """Look at the next few files.
@@ -75,17 +122,29 @@ class FileWatch:
         seen = self._seen
         first = self._next
         self._next = first + CHECKS if first + CHECKS < len(seen) else 0
+        evicted: list[int] = []
         for shard, path, identity in seen[first : first + CHECKS]:
             try:
                 now = _identity(os.stat(path))  # noqa: PTH116
             except FileNotFoundError:
+                if self._place.evicts:
+                    evicted.append(shard)
                 continue
-            if now != identity:
+            if self._place.evicts and now[2] != identity[2]:  # evicted and fetched again by somebody
+                evicted.append(shard)
+            elif now != identity:
                 raise ShardChanged(
                     f"{path} (shard {shard} of column {self._reader.column.name}): {_change(identity, now)} "
                     "while this process had it mapped; files of a store never change. Find out who writes "
                     "there, then open the dataset again (`python -m shards verify` tells whether it is whole)"
                 )
+        if evicted:
+            self._release(evicted)
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """Look at shards no more."""
+        gone = set(shards)
+        self._seen = [entry for entry in self._seen if entry[0] not in gone]
 
 
 def _identity(status: Any) -> tuple[int, int, int]:

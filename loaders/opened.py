@@ -19,7 +19,8 @@ import torch
 
 from loaders.columns import ArrowColumn, DenseColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
-from loaders.files import Rows
+from loaders.files import LocalPlace, Place, Rows
+from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
 from shards import ShardStore, Snapshot
 from shards.lease import Lease
@@ -32,7 +33,7 @@ class Selection:
     `version` is a number once the snapshot was resolved, so that every process reads the same one.
     """
 
-    path: Path
+    path: Path | RemotePath
     version: int | str | datetime | None
     split: str | None
     subset: str | None
@@ -86,12 +87,14 @@ class Opened:
 
     def __init__(self, selection: Selection, lease_seconds: float | None) -> None:
         path = selection.path
-        self.store = ShardStore(path.parent)
+        storage = path.storage() if isinstance(path, RemotePath) else None
+        self.store = ShardStore(path.parent, storage=storage)
+        self.place: Place = LocalPlace(Path(path.parent)) if storage is None else CachePlace(storage)
         self.snapshot: Snapshot = self.store.snapshot(path.name, selection.version)
         self.index = Index(_rows(self.snapshot, selection), ascending=selection.subset is None)
         names = selected(self.snapshot, selection.columns)
         readers = [self.snapshot.column(name) for name in names]
-        self.columns: dict[str, DenseColumn | ArrowColumn] = open_columns(readers, path.parent)
+        self.columns: dict[str, DenseColumn | ArrowColumn] = open_columns(readers, self.place)
         self._fits = Transforms.from_snapshot(self.snapshot, list(names))
         self._fits_by_device: dict[torch.device, Transforms] = {}
         self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)

@@ -67,7 +67,7 @@ def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBi
     opened = dataset.opened
     if name not in opened.snapshot.columns:
         raise UnknownName("column", name, str(opened.snapshot), opened.snapshot.columns)
-    column = DenseColumn(opened.snapshot.column(name), dataset.selection.path.parent)
+    column = DenseColumn(opened.snapshot.column(name), opened.place)
     if column.dtype.kind not in "iub" or column.column.shape:
         raise InvalidOption(
             f"balance={name!r}: a column of {column.dtype} {column.column.shape}; allowed: one integer a row"

@@ -1,0 +1,171 @@
+"""Datasets on object stores: shards come to a local cache when they are needed, or before."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from loaders.errors import InvalidOption
+from loaders.remote_cache import HostCache
+from shards.errors import ShardError
+from shards.mapping import map_descriptor
+from shards.readers import ColumnReader, ShardFile
+from shards.remote import ObjectStorage
+from shards.remote.url import parent_and_name
+
+NUM_FETCHERS = 6  # files that are fetched ahead at once
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePath:
+    """Address of a dataset on an object store, and the cache its shards go through; like a path of it.
+
+    Parameters
+    ----------
+    url
+        `s3://bucket/prefix/dataset`.
+    cache
+        Directory of the cache.
+    cache_bytes
+        Its bound; None chooses one, see `HostCache`.
+    """
+
+    url: str
+    cache: str
+    cache_bytes: int | None
+
+    @classmethod
+    def of(cls, url: str, cache: str | os.PathLike[str] | None, cache_bytes: int | None) -> RemotePath:
+        """Check the arguments of a dataset."""
+        if cache is None:
+            raise InvalidOption(
+                f"{url!r} without cache; allowed: cache='DIRECTORY' on a fast local disk, and cache_bytes=N"
+            )
+        parent_and_name(url)
+        return cls(url, os.path.abspath(cache), cache_bytes)  # noqa: PTH100 - text is kept
+
+    @property
+    def parent(self) -> str:
+        """Address of the store."""
+        return parent_and_name(self.url)[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return parent_and_name(self.url)[1]
+
+    def storage(self) -> CachedStorage:
+        """Open the store through the cache."""
+        return CachedStorage(self.parent, HostCache(self.cache, self.cache_bytes))
+
+    def __str__(self) -> str:
+        """The address."""
+        return self.url
+
+
+class CachedStorage(ObjectStorage):
+    """An object store whose files are mapped from a cache of this host.
+
+    Safe to share between threads and to pickle. In a forked child, files that are in the cache are served,
+    others need a process that was not forked (see `shards.remote.client`).
+    """
+
+    def __init__(self, url: str, cache: HostCache) -> None:
+        super().__init__(url)
+        self.cache = cache
+        self._fetcher = Fetcher(self)
+
+    def map(self, path: str, size_bytes: int, xxh3_128: str = "") -> memoryview:
+        """Content of an object, verified when it came, mapped from the cache."""
+        if not xxh3_128:
+            return super().map(path, size_bytes)
+        descriptor = self.open(path, size_bytes, xxh3_128)
+        try:
+            mapped: memoryview = map_descriptor(descriptor, size_bytes)
+            return mapped
+        finally:
+            os.close(descriptor)
+
+    def open(self, path: str, size_bytes: int, xxh3_128: str) -> int:
+        """Open the file of the cache; fetched when it is not there."""
+        fill = partial(self.transfer.download, path, size_bytes)
+        return self.cache.open(path, size_bytes, xxh3_128, fill)
+
+    def want(self, files: Iterable[ShardFile]) -> None:
+        """Fetch files soon, several at once; returns at once. What fails is met again when it is mapped."""
+        self._fetcher.want(files)
+
+
+class Fetcher:
+    """Threads that fetch files ahead; they start when first needed and end with the process."""
+
+    def __init__(self, storage: CachedStorage) -> None:
+        self._storage = storage
+        self._queue: queue.SimpleQueue[ShardFile] = queue.SimpleQueue()
+        self._waiting: set[str] = set()
+        self._lock = threading.Lock()
+        self._process = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only whom it works for."""
+        return {"_storage": self._storage}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with nothing to fetch."""
+        self.__init__(state["_storage"])  # type: ignore[misc]
+
+    def want(self, files: Iterable[ShardFile]) -> None:
+        """Queue files that are neither here nor queued."""
+        if self._process not in (-1, os.getpid()):
+            return  # a forked child has no threads; it fetches what it maps, when it can
+        with self._lock:
+            for file in files:
+                shard = file.shard
+                if file.path in self._waiting or os.path.exists(  # noqa: PTH110 - text is enough
+                    self._storage.cache.path(shard.xxh3_128, shard.bytes)
+                ):
+                    continue
+                self._waiting.add(file.path)
+                self._queue.put(file)
+            if self._waiting and self._process == -1:
+                self._process = os.getpid()
+                for number in range(NUM_FETCHERS):
+                    threading.Thread(target=self._run, name=f"shardmill-fetch-{number}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            file = self._queue.get()
+            try:
+                os.close(self._storage.open(file.path, file.shard.bytes, file.shard.xxh3_128))
+            except (OSError, ShardError, InvalidOption, RuntimeError):
+                pass  # whoever maps the file meets it again; RuntimeError: the interpreter ends
+            finally:
+                with self._lock:
+                    self._waiting.discard(file.path)
+
+
+class CachePlace:
+    """Where the mapped files of a cached store are, for columns; see `loaders.files.Place`."""
+
+    evicts = True
+
+    def __init__(self, storage: CachedStorage) -> None:
+        self._storage = storage
+
+    def file(self, reader: ColumnReader, shard: int) -> str:
+        """Path of a shard's file in the cache."""
+        found = reader.file(shard).shard
+        return self._storage.cache.path(found.xxh3_128, found.bytes)
+
+    def want(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """Fetch shards soon."""
+        self._storage.want([reader.file(shard) for shard in shards])
+
+    def touch(self, reader: ColumnReader, shards: Iterable[int]) -> None:
+        """Say that shards are in use."""
+        self._storage.cache.touch([self.file(reader, shard) for shard in shards])
