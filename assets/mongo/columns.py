@@ -58,6 +58,7 @@ class Columns:
         self.rejects: list[Reject] = []
         self.num_rows = 0
         self.num_rejects = 0
+        self.consumed = 0
         self._sink = sink
         self._flush_bytes = flush_bytes
         self._fed_bytes = 0
@@ -72,13 +73,18 @@ class Columns:
         for target in self._tables.targets:
             self._provide(target, FIRST_ENTRIES, FIRST_BYTES)
 
-    def feed(self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False) -> int:
+    def feed(
+        self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False, partial: bool = False
+    ) -> int:
         """Walk the documents in `data[start:stop]`; how many there are.
 
         Parameters
         ----------
         array
             Whether the bytes are the elements of a BSON array (a reply's batch) or documents end to end.
+        partial
+            Whether the bytes may end inside a document, or in front of something else; `consumed` tells where
+            the documents end.
 
         Raises
         ------
@@ -108,12 +114,12 @@ class Columns:
             else:
                 break
         self._take_rejects(address, view)
-        if status == layout.BROKEN:
-            place = tables.get(state + layout.STATE_POSITION) - address
+        place = self.consumed = tables.get(state + layout.STATE_POSITION) - address
+        if status == layout.BROKEN and not partial:
             raise BrokenBatch(f"no BSON document begins at byte {place} of {stop} bytes")
         self._last_place = tables.get(state + layout.STATE_DOCUMENT) - address
         num_documents = self.num_rows + self.num_rejects + self._pending_rows() - before
-        self._fed_bytes += stop - start
+        self._fed_bytes += place - start
         if self._fed_bytes >= self._flush_bytes:
             self.flush()
         return num_documents

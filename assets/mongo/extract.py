@@ -47,6 +47,9 @@ PASSING_CODES = {
     13435,  # NotPrimaryNoSecondaryOk
     13436,  # NotPrimaryOrSecondary
 }
+RETRY_SECONDS = 120.0
+"""How long a fault may last: a read fails when it makes no progress for so long."""
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 EXACT: CodecOptions[Any] = CodecOptions(
@@ -140,8 +143,6 @@ class Pace:
         Bytes of BSON a batch should have.
     max_documents_per_second
         Upper bound of the rate, None for none.
-    retry_seconds
-        How long a fault may last: a read fails when it makes no progress for so long.
     read_preference
         Which members of a replica set are asked.
     comment
@@ -150,7 +151,6 @@ class Pace:
 
     batch_bytes: int = 4 << 20
     max_documents_per_second: float | None = None
-    retry_seconds: float = 120.0
     read_preference: Any = None
     comment: str = "shardmill"
 
@@ -190,7 +190,7 @@ class Extraction:
         Raises
         ------
         ReadFailed
-            When a fault lasts longer than `retry_seconds`.
+            When a fault lasts longer than `RETRY_SECONDS`.
         SnapshotGone
             When the server no longer has the data of the point in time; what was read before stays.
         SourceError
@@ -208,10 +208,10 @@ class Extraction:
                 now = time.monotonic()
                 if self.num_documents > before or failing_since is None:
                     pause, failing_since = FIRST_PAUSE_SECONDS, now
-                if now - failing_since > self.pace.retry_seconds:
+                if now - failing_since > RETRY_SECONDS:
                     raise ReadFailed(
                         f"{self.query.database}.{self.query.collection}: no progress for "
-                        f"{self.pace.retry_seconds:g} s after {self.num_documents} documents "
+                        f"{RETRY_SECONDS:g} s after {self.num_documents} documents "
                         f"({type(error).__name__}); nothing was published, run it again"
                     ) from error
                 self.num_resumed += 1

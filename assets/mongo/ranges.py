@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -143,3 +144,51 @@ def _utc(moment: date | datetime, zone: str) -> datetime:
 def is_dynamic(spec: DatasetSpec) -> bool:
     """Whether partitions are found in the collection."""
     return isinstance(spec.partitions, DynamicPartitions)
+
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a document must have to be in some partition.
+
+    Parameters
+    ----------
+    field
+        The partition field.
+    inside
+        Filter of the documents that are in a partition, one that has begun or one that will.
+    types
+        BSON types that the field may have, as the server names them.
+    words
+        The same for people.
+    """
+
+    field: str
+    inside: Mapping[str, Any]
+    types: tuple[str, ...]
+    words: str
+
+
+def placement(spec: DatasetSpec) -> Placement | None:
+    """What puts a document into a partition; None where every document is in one."""
+    partitions = spec.partitions
+    if isinstance(partitions, TimePartitions):
+        start = _utc(partitions.start, partitions.timezone)
+        bounds: dict[str, Any] = {"$gte": start}
+        words = f"from {start:%Y-%m-%d %H:%M} UTC"
+        if partitions.end is not None:
+            bounds["$lt"] = end = _utc(partitions.end, partitions.timezone)
+            words += f" to before {end:%Y-%m-%d %H:%M} UTC"
+        if partitions.field == "_id":
+            bounds = {sign: first_objectid(moment) for sign, moment in bounds.items()}
+            return Placement("_id", {"_id": bounds}, ("objectId",), f"objectid {words}")
+        return Placement(partitions.field, _scalar(partitions.field, bounds), ("date",), f"date {words}")
+    if isinstance(partitions, StaticPartitions):
+        inside = _scalar(partitions.field, {"$in": list(partitions.values)})
+        types = ("string", "int", "long")
+        return Placement(partitions.field, inside, types, f"one of {', '.join(map(str, partitions.values))}")
+    if isinstance(partitions, DynamicPartitions):
+        types = ("string", "int", "long")
+        inside = _scalar(partitions.field, {"$type": list(types), "$ne": ""})
+        return Placement(partitions.field, inside, types, "a string that is not empty, or an integer")
+    return None

@@ -146,8 +146,9 @@ def check(state: int, bson_type: int, address: int, end: int, depth: int) -> int
         elif size_class == layout.SIZE_DBPOINTER:
             text_end = position + size - 13
         elif size_class == layout.SIZE_REGEX:
+            # Two texts, each ended by a zero byte, which no character of several bytes can span.
             text_start = position
-            text_end = name_end(position, position + size)
+            text_end = position + size
         elif size_class == layout.SIZE_CONTAINER:
             body = position + 4
         elif size_class == layout.SIZE_SCOPE:

@@ -1,0 +1,95 @@
+"""Documents that belong to no partition: their partition field is missing, of another type, or out of range.
+
+No partition would ever read them, so they are looked for as a whole and listed as rejects of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from pymongo import MongoClient
+
+from assets.mongo.connect import PREFERENCES
+from assets.mongo.ranges import Placement, placement
+from assets.mongo.rejects import LENIENT, Reject, extended_json, rejects_batch, shorten
+from assets.mongo.schema import REJECTS
+from assets.report import Report
+from assets.spec import DatasetSpec
+from shards import Provenance, ShardStore
+
+ASSET = "unplaced"
+BATCH = 10_000
+
+
+def build_unplaced(
+    spec: DatasetSpec, *, client: MongoClient[Any] | None, store: ShardStore, run_id: str = ""
+) -> Report | None:
+    """List the documents of no partition as a version of the asset `unplaced`, in its table `rejects`.
+
+    Parameters
+    ----------
+    spec
+        The dataset.
+    client
+        Connected client; None when the source is a dump.
+    store
+        Receives the version.
+    run_id
+        Kept as provenance.
+
+    Returns
+    -------
+    Report or None
+        None where nothing is looked for: every document has a partition, the source is a dump or a pipeline.
+    """
+    began = time.monotonic()
+    source, wanted = spec.source, placement(spec)
+    if wanted is None or client is None or source.database is None or source.pipeline is not None:
+        return None
+    outside: dict[str, Any] = {"$nor": [wanted.inside]}
+    condition = {"$and": [source.filter, outside]} if source.filter else outside
+    shown = {"_id": True, "type": {"$type": f"${wanted.field}"}, "value": f"${wanted.field}"}
+    reasons: Counter[str] = Counter()
+    with store.begin(spec.name, ASSET) as attempt:
+        table = attempt.table("rejects", REJECTS)
+        for name in source.collections or [source.collection or ""]:
+            collection = client[source.database].get_collection(
+                name, LENIENT, read_preference=PREFERENCES[source.read_preference]()
+            )
+            comment = f"shardmill {spec.name}/{ASSET}"
+            with collection.find(condition, shown, comment=comment).sort("_id") as found:
+                rejects: Iterator[Reject] = (_reject(document, wanted) for document in found)
+                while batch := list(islice(rejects, BATCH)):
+                    reasons.update(reject.reason for reject in batch)
+                    table.append(rejects_batch(batch))
+        metadata = {"rejects": dict(sorted(reasons.items()))}
+        provenance = Provenance(source_alias=source.alias, run_id=run_id or None)
+        commit = attempt.commit(provenance=provenance, metadata=metadata)
+    version = commit.version
+    return Report(
+        dataset=spec.name,
+        asset=ASSET,
+        partition=version.partition,
+        version=version.number,
+        created=commit.created,
+        content_hash=version.content_hash,
+        rows=0,
+        rejects=dict(reasons),
+        size_bytes=version.size_bytes,
+        seconds=time.monotonic() - began,
+        metadata=metadata,
+    )
+
+
+def _reject(document: Mapping[str, Any], wanted: Placement) -> Reject:
+    kind = document["type"]
+    if kind in ("missing", "null"):
+        reason, got = kind, "nothing" if kind == "missing" else "null"
+    else:
+        reason = "out of range" if kind in wanted.types else "wrong type"
+        got = shorten(f"{kind} {document['value']!r}")
+    return Reject(extended_json(document["_id"]), wanted.field, reason, wanted.words, got, "")
