@@ -25,6 +25,8 @@ from shards.manifest import Manifest
 from shards.marks import Mark
 
 INTENT_SECONDS = 3600.0
+DRAFT_SECONDS = 3600.0
+"""Age at which a mark that was never renamed into place is rubbish, whatever the grace period."""
 DEFAULT_GRACE_SECONDS = 86_400.0
 Coordinates = tuple[str, str, int]
 """Asset, partition, version number."""
@@ -213,7 +215,7 @@ class _Collector:
             self._storage.remove_directory(path)
 
     def _sweep(self) -> None:
-        """Remove leases and intents that ended, and drafts of marks, a grace period ago."""
+        """Remove leases and intents that ended a grace period ago, and drafts of marks."""
         now = self._clock()
         for kind in ("lease", "intent"):
             for mark in marks.read_all(self._storage, self._dataset, kind):
@@ -224,7 +226,7 @@ class _Collector:
             for name in self._storage.names(place):
                 path = f"{place}/{name}"
                 with contextlib.suppress(FileNotFoundError):
-                    if name.endswith(".draft") and self._storage.age_seconds(path) >= self._grace_seconds:
+                    if name.endswith(".draft") and self._storage.age_seconds(path) >= DRAFT_SECONDS:
                         self._storage.remove(path)
 
 

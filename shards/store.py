@@ -181,7 +181,8 @@ class ShardStore:
         keep
             Newest versions of every partition, and newest snapshots, that stay.
         grace_seconds
-            How long a replaced version, or an attempt that is not published, stays.
+            How long a replaced version, or an attempt that is not published, stays; 0 only while nobody
+            writes, since it takes the files of every attempt under way.
         dry_run
             Whether to remove nothing.
         """

@@ -174,9 +174,8 @@ def every_system_call() -> int:
                 num_killed += 1
                 failures += [f"{name} {position}: {problem}" for problem in wrong(place.root, place.ledger)]
                 print(f"\r{num_killed} of about {total} killed, {len(failures)} wrong", end="", flush=True)
-    print(
-        f"\nkilled at {num_killed} system calls in {time.monotonic() - began:.0f} s: {len(failures)} violations"
-    )
+    seconds = time.monotonic() - began
+    print(f"\nkilled at {num_killed} system calls in {seconds:.0f} s: {len(failures)} violations")
     print("\n".join(failures[:20]))
     return 1 if failures or not num_killed else 0
 
