@@ -1,0 +1,276 @@
+"""The cache of a host: whole files, once, within a bound, whatever dies."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from loaders.errors import CacheFull, InvalidOption
+from loaders.remote_cache import HostCache
+from shards.errors import DamagedFile
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def content(number: int, size_bytes: int = 1000) -> bytes:
+    return (b"%08d" % number) * (size_bytes // 8)
+
+
+class Source:
+    """Counts how often each file is fetched."""
+
+    def __init__(self, cache: HostCache) -> None:
+        self.cache = cache
+        self.fetched: list[int] = []
+
+    def read(self, number: int, size_bytes: int = 1000) -> bytes:
+        data = content(number, size_bytes)
+
+        def fill(descriptor: int) -> None:
+            self.fetched.append(number)
+            os.pwrite(descriptor, data, 0)
+
+        descriptor = self.cache.open(f"f{number}", len(data), xxhash.xxh3_128_hexdigest(data), fill)
+        try:
+            return os.pread(descriptor, len(data) + 1, 0)
+        finally:
+            os.close(descriptor)
+
+
+def files(cache: HostCache, folder: str = "files") -> list[str]:
+    return sorted(path.name for path in (cache.directory / folder).iterdir())
+
+
+def test_a_file_is_fetched_once(tmp_path):
+    source = Source(HostCache(tmp_path / "made" / "here", 10_000))
+    for _ in range(3):
+        assert source.read(1) == content(1)
+    again = Source(pickle.loads(pickle.dumps(source.cache)))
+    assert again.read(1) == content(1)
+    assert source.fetched == [1]
+    assert again.fetched == []
+    assert files(source.cache, "partial") == []
+
+
+def test_the_least_recently_used_goes_first(tmp_path):
+    source = Source(HostCache(tmp_path, 4_500))
+    for number in range(4):
+        source.read(number)
+        time.sleep(0.01)
+    source.read(0)
+    source.read(4)  # goes down to 0.9 of the limit: the two oldest go
+    assert source.fetched == [0, 1, 2, 3, 4]
+    for number in (0, 3, 4):
+        source.read(number)
+    assert source.fetched == [0, 1, 2, 3, 4]
+    source.read(1)
+    assert source.fetched == [0, 1, 2, 3, 4, 1]
+
+
+def test_the_bound_holds_for_many_threads(tmp_path):
+    source = Source(HostCache(tmp_path, 5_000))
+    most = 0
+    done = threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not done.is_set():
+            sizes = [size for folder in ("files", "partial") for _, size, _ in source.cache._entries(folder)]
+            most = max(most, sum(sizes))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda n: source.read(n % 37) == content(n % 37), range(400)))
+    done.set()
+    watcher.join()
+    assert 0 < most <= 6_000  # a file may be seen twice while it is renamed
+
+
+def test_an_evicted_file_stays_readable_for_whoever_opened_it(tmp_path):
+    source = Source(HostCache(tmp_path, 2_000))
+    data = content(0)
+    held = source.cache.open(
+        "f0", len(data), xxhash.xxh3_128_hexdigest(data), lambda d: os.pwrite(d, data, 0)
+    )
+    for number in range(1, 6):
+        source.read(number)
+    assert not any(name.startswith(xxhash.xxh3_128_hexdigest(data)) for name in files(source.cache))
+    assert os.pread(held, 2000, 0) == data
+    os.close(held)
+
+
+def test_wrong_bytes_are_fetched_again_and_never_served(tmp_path):
+    cache = HostCache(tmp_path, 10_000)
+    data = content(1)
+    digest = xxhash.xxh3_128_hexdigest(data)
+    tries = iter([b"x" * len(data), data])
+    descriptor = cache.open("f", len(data), digest, lambda d: os.pwrite(d, next(tries), 0))
+    assert os.pread(descriptor, 2000, 0) == data
+    os.close(descriptor)
+    shutil.rmtree(tmp_path)
+    cache = HostCache(tmp_path, 10_000)
+    with pytest.raises(DamagedFile, match="xxh3_128"):
+        cache.open("f", len(data), digest, lambda d: os.pwrite(d, b"x" * len(data), 0))
+    assert files(cache) == files(cache, "partial") == []
+
+
+def test_a_file_of_another_size_is_thrown_away(tmp_path):
+    source = Source(HostCache(tmp_path, 10_000))
+    source.read(1)
+    os.truncate(tmp_path / "files" / files(source.cache)[0], 10)
+    assert source.read(1) == content(1)
+    assert source.fetched == [1, 1]
+
+
+def test_failures_leave_nothing(tmp_path):
+    cache = HostCache(tmp_path, 10_000)
+
+    def fail(descriptor: int) -> None:
+        raise ConnectionResetError("cut")
+
+    with pytest.raises(ConnectionResetError):
+        cache.open("f", 1000, "0" * 32, fail)
+    assert files(cache) == files(cache, "partial") == []
+
+
+def test_what_cannot_fit_is_refused(tmp_path):
+    cache = HostCache(tmp_path, 999)
+    with pytest.raises(CacheFull, match="cache_bytes=999"):
+        Source(cache).read(1)
+    with pytest.raises(InvalidOption):
+        HostCache(tmp_path, 0)
+    assert HostCache(tmp_path).limit_bytes > 1_000_000
+
+
+def test_a_full_disk_evicts_and_then_says_so(tmp_path):
+    source = Source(HostCache(tmp_path, 100_000))
+    for number in range(3):
+        source.read(number)
+    room = [2]
+
+    def fill(data: bytes, descriptor: int) -> None:
+        if len(files(source.cache)) > room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.pwrite(descriptor, data, 0)
+
+    data = content(7)
+    digest = xxhash.xxh3_128_hexdigest(data)
+    os.close(source.cache.open("f7", len(data), digest, lambda d: fill(data, d)))
+    assert len(files(source.cache)) == 3
+    room[0] = -1
+    data = content(8)
+    digest = xxhash.xxh3_128_hexdigest(data)
+    with pytest.raises(CacheFull, match="make room"):
+        source.cache.open("f8", len(data), digest, lambda d: fill(data, d))
+    assert files(source.cache) == files(source.cache, "partial") == []
+    assert source.read(9) == content(9)
+
+
+def read_many(cache: Path, limit_bytes: int, mode: str, numbers: list[int]) -> None:
+    """Read files in a process of its own, which writes down what it fetches and dies where it is told."""
+    shared = HostCache(cache, limit_bytes)
+    for number in numbers:
+        data = content(number, 100_000)
+
+        def fill(descriptor: int, number: int = number, data: bytes = data) -> None:
+            with Path(f"{cache}.log").open("a") as log:
+                log.write(f"{number}\n")
+            os.pwrite(descriptor, data[:50_000], 0)
+            if mode == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.pwrite(descriptor, data[50_000:], 50_000)
+
+        descriptor = shared.open(f"f{number}", len(data), xxhash.xxh3_128_hexdigest(data), fill)
+        assert os.pread(descriptor, len(data) + 1, 0) == data
+        os.close(descriptor)
+
+
+def run_readers(*arguments: tuple[Path, int, str, list[int]]) -> list[int | None]:
+    """Exit status of processes that read side by side."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["loaders.remote_cache"])
+    processes = [context.Process(target=read_many, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def test_processes_share_files_without_fetching_one_twice(tmp_path):
+    cache = tmp_path / "cache"
+    numbers = list(range(40))
+    given = [(cache, 100_000_000, "live", numbers[k:] + numbers[:k]) for k in (0, 0, 13)]
+    assert run_readers(*given) == [0, 0, 0]
+    fetched = Path(f"{cache}.log").read_text().split()
+    assert sorted(map(int, fetched)) == numbers
+
+
+def test_processes_that_evict_each_other_read_right_bytes(tmp_path):
+    cache = tmp_path / "cache"
+    assert run_readers(*((cache, 450_000, "live", list(range(k, 20)) * 3) for k in range(3))) == [0, 0, 0]
+
+
+def test_a_killed_process_leaves_no_half_file_and_no_lock(tmp_path):
+    cache = tmp_path / "cache"
+    assert run_readers((cache, 10_000_000, "die", [1])) == [-signal.SIGKILL]
+    assert len(list((cache / "partial").iterdir())) == 1
+    assert list((cache / "files").iterdir()) == []
+    assert run_readers((cache, 10_000_000, "live", [1])) == [0]
+    small = HostCache(cache, 250_000)  # room is wanted, so that what the dead left is found
+    (cache / "usage").write_text("250000")
+    Source(small).read(5)
+    assert list((cache / "partial").iterdir()) == []
+
+
+def test_a_really_full_disk(tmp_path):
+    """On a small file system of its own, where the system lets a user mount one; else a full cache alone."""
+    small = tmp_path / "small"
+    small.mkdir()
+    code = textwrap.dedent(f"""
+        import os, sys
+        sys.path.insert(0, {str(ROOT)!r})
+        from tests.unit.remote.test_cache import HostCache, Source, CacheFull, content, files
+        cache = HostCache({str(small)!r}, 1 << 30)
+        source = Source(cache)
+        for number in range(30):
+            assert source.read(number, 400_000) == content(number, 400_000)
+        assert files(cache, "partial") == []
+        assert 1 < len(files(cache)) < 11, files(cache)
+        with open({str(small)!r} + "/ballast", "wb") as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16)); file.flush()
+            except OSError:
+                pass
+        assert source.read(100, 400_000) == content(100, 400_000)
+        try:
+            source.read(101, 8_000_000)
+        except CacheFull:
+            pass
+        else:
+            raise SystemExit("no error")
+        assert files(cache, "partial") == []
+    """)
+    mount = f"mount -t tmpfs -o size=4m none {small}"
+    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") and not subprocess.run([*unshare, mount], capture_output=True).returncode:
+        (tmp_path / "full.py").write_text(code)
+        subprocess.run([*unshare, f"{mount} && exec {sys.executable} {tmp_path}/full.py"], check=True)
+    else:
+        test_a_full_disk_evicts_and_then_says_so(tmp_path / "other")
