@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import dagster as dg
+from pymongo import MongoClient
 
 from assets.automation import observe_condition, partition_condition
 from assets.beta import beta_allowed
@@ -11,6 +12,8 @@ from assets.checks import check_specs, run_checks
 from assets.materialize import data_version, materialize
 from assets.mongo.build import build_documents
 from assets.mongo.observe import partition_values, source_versions
+from assets.mongo.unplaced import ASSET as UNPLACED
+from assets.mongo.unplaced import build_unplaced
 from assets.partitions import dynamic_name, partition_keys, partitions_definition, run_partitions
 from assets.plan import fields_of
 from assets.progress import Progress
@@ -19,6 +22,7 @@ from assets.resources import client_of, resource_keys, server_key, store_of
 from assets.shape import asset_key, common, documents_metadata
 from assets.spec import DatasetSpec
 from assets.spec.partitions import DynamicPartitions
+from shards import CommitConflict, ShardStore
 
 
 def source_asset(spec: DatasetSpec) -> Any:
@@ -98,9 +102,29 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
                     progress=progress,
                 )
 
-            done = materialize(context, spec, "documents", run_partitions(spec, context), store, build)
+            keys = run_partitions(spec, context)
+            done = materialize(context, spec, "documents", keys, store, build)
+            # A search through the whole collection: not in every refresh of one partition.
+            if len(keys) > 1 or store.latest(spec.name, UNPLACED) is None:
+                list_unplaced(context, spec, client, store)
         yield dg.MaterializeResult(
             data_version=data_version(done), check_results=run_checks(spec, "documents", done, store)
         )
 
     return cast(dg.AssetsDefinition, documents)
+
+
+def list_unplaced(
+    context: dg.AssetExecutionContext, spec: DatasetSpec, client: MongoClient[Any] | None, store: ShardStore
+) -> None:
+    """List the documents that no partition will ever read, and say how many there are and why."""
+    try:
+        report = build_unplaced(spec, client=client, store=store, run_id=context.run.run_id)
+    except CommitConflict:
+        return  # another run of the same backfill has just listed them
+    if report is not None and report.rejects:
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in report.rejects.items())
+        context.log.warning(
+            f"{spec.name}: {sum(report.rejects.values()):,} documents are in no partition ({reasons}); "
+            f"they are listed in the rejects of {spec.name}/{UNPLACED}"
+        )

@@ -64,11 +64,17 @@ def outcome(
         num_partitions=len(snapshot.partitions),
         size_bytes=size_bytes,
         splits={name: len(snapshot.index(name)) for name in snapshot.splits},
-        rejects=rejects(store, dataset, snapshot.pins),
+        rejects=rejects(store, dataset, {**snapshot.pins, **unplaced(store, dataset)}),
         seconds=seconds,
         trained=trained,
         floor=floor,
     )
+
+
+def unplaced(store: ShardStore, dataset: str) -> dict[str, dict[str, int]]:
+    """Name the version that lists the documents of no partition; it is no part of a snapshot."""
+    found = store.latest(dataset, "unplaced")
+    return {} if found is None else {found.asset: {found.partition: found.number}}
 
 
 def rejects(store: ShardStore, dataset: str, pins: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
