@@ -76,7 +76,8 @@ class Directories:
 def plain_json(value: Any, what: str) -> Any:
     """Return the value as JSON gives it back; InvalidArgument when JSON cannot hold it."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return json.loads(text.encode("utf-8"))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"{what}: {error}; allowed is finite JSON") from None
 
