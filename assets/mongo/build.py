@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from bson import json_util
 from bson.timestamp import Timestamp
 from pymongo import MongoClient
 
-from assets.mongo.columns import Columns
-from assets.mongo.connect import PREFERENCES
-from assets.mongo.errors import ReadFailed, SourceError
-from assets.mongo.extract import Extraction, Pace, Query
+from assets.mongo.dump_build import describe, read_ordered
+from assets.mongo.errors import SourceError
 from assets.mongo.fields import Field
 from assets.mongo.ranges import partition_filter
-from assets.mongo.rejects import rejects_batch
-from assets.mongo.schema import ID, REJECTS, documents_schema
-from assets.mongo.server import count, guarantee
+from assets.mongo.schema import documents_schema
+from assets.mongo.server import Guarantee
+from assets.mongo.server_build import Outcome, ServerRead
+from assets.mongo.sinks import AttemptSink
 from assets.progress import Progress, silent
 from assets.report import Report
 from assets.spec import DatasetSpec
-from shards import Provenance, ShardStore
+from shards import Attempt, Provenance, ShardStore, Version
 
 ASSET = "documents"
 
@@ -71,73 +70,53 @@ def build_documents(
     """
     began = time.monotonic()
     source = spec.source
-    if client is None or source.database is None:
-        raise SourceError(f"{spec.name}: a server is read through a client, got none")
-    database = client.get_database(source.database)
-    pace = Pace(
-        batch_bytes=min(4 << 20, source.memory_budget_mb << 20 >> 6),
-        max_documents_per_second=source.max_documents_per_second,
-        read_preference=PREFERENCES[source.read_preference](),
-        comment=f"shardmill {spec.name}/{partition}",
-    )
-    condition = partition_filter(spec, partition)
-    names = source.collections or [source.collection or ""]
-    at = guarantee(client, database, names[0], cluster_time)
-    reasons: Counter[str] = Counter()
-    num_resumed = 0
-    counted = 0
-    with store.begin(spec.name, ASSET, partition, shard_bytes=spec.storage.shard_mb << 20) as attempt:
-        documents = attempt.table("documents", documents_schema(fields))
-        rejects = attempt.table("rejects", REJECTS)
-        columns = Columns([ID, *fields], documents.append, flush_bytes=source.memory_budget_mb << 20 >> 4)
-        for name in names:
-            query = Query(
-                source.database,
-                name,
-                condition,
-                source.pipeline,
-                tuple(dict.fromkeys(field.path.split(".")[0] for field in fields)),
-                order=("_id",) if source.unwound_by is None else ("_id", source.unwound_by),
-                allow_disk_use=source.allow_disk_use,
-            )
-            extraction = Extraction(client, query, at, columns, pace, progress)
-            num_documents = extraction.run()
-            columns.flush()
-            taken = columns.take_rejects()
-            reasons.update(reject.reason for reject in taken)
-            if taken:
-                rejects.append(rejects_batch(taken))
-            num_resumed += extraction.num_resumed
-            if source.pipeline is None:
-                expected = count(
-                    database,
-                    name,
-                    condition,
-                    at,
-                    session=None,
-                    comment=pace.comment,
-                    read_preference=pace.read_preference,
-                )
-                if at.cluster_time is not None and expected != num_documents:
-                    raise ReadFailed(
-                        f"{source.database}.{name}: {num_documents} documents were read, the server counts "
-                        f"{expected} at the same cluster time; nothing was published"
-                    )
-                counted += expected
+    schema = documents_schema(fields)
+    asked = fingerprint(spec, partition, fields)
+    with ExitStack() as stack:
+        attempts: list[Attempt] = []
+
+        def open_sink() -> AttemptSink:
+            if attempts:
+                attempts.pop().abandon()
+            attempt = store.begin(spec.name, ASSET, partition, shard_bytes=spec.storage.shard_mb << 20)
+            attempts.append(stack.enter_context(attempt))
+            return AttemptSink(attempt, schema)
+
+        if source.dump is not None:
+            sink, num_documents = read_ordered(spec, fields, open_sink, progress)
+            outcome = Outcome(Guarantee(None, "dump"), num_documents)
+            where = describe(spec)
+        else:
+            if client is None:
+                raise SourceError(f"{spec.name}: a server is read through a client, got none")
+            previous = _previous(spec, partition, store, asked)
+            read = ServerRead(spec, partition, fields, client, progress, cluster_time)
+            sink, outcome = read.run(open_sink, previous)
+            names = source.collections or [source.collection or ""]
+            where = f"{source.database}.{','.join(names)}"
+        assert isinstance(sink, AttemptSink)
+        sink.finish()
+        at = outcome.guarantee.cluster_time
         metadata: dict[str, Any] = {
-            "guarantee": at.name,
-            "resumed": num_resumed,
-            "server_count": counted,
-            "rejects": dict(sorted(reasons.items())),
+            "guarantee": outcome.guarantee.name,
+            "mode": outcome.mode,
+            "documents": outcome.num_documents,
+            "server_count": outcome.server_count,
+            "changed": outcome.num_changed,
+            "resumed": outcome.num_resumed,
+            "rejects": dict(sorted(sink.reasons.items())),
+            "warnings": outcome.warnings,
         }
-        provenance = Provenance(
-            source_alias=source.alias,
-            collection=".".join([source.database, ",".join(names)]),
-            query_fingerprint=fingerprint(spec, partition, fields),
-            cluster_time=None if at.cluster_time is None else f"{at.cluster_time.time}.{at.cluster_time.inc}",
-            run_id=run_id or None,
+        commit = attempts[-1].commit(
+            provenance=Provenance(
+                source_alias=source.alias,
+                collection=where,
+                query_fingerprint=asked,
+                cluster_time=None if at is None else f"{at.time}.{at.inc}",
+                run_id=run_id or None,
+            ),
+            metadata=metadata,
         )
-        commit = attempt.commit(provenance=provenance, metadata=metadata)
     version = commit.version
     return Report(
         dataset=spec.name,
@@ -147,11 +126,22 @@ def build_documents(
         created=commit.created,
         content_hash=version.content_hash,
         rows=version.num_rows,
-        rejects=dict(reasons),
+        rejects=dict(sink.reasons),
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - began,
         metadata=metadata,
     )
+
+
+def _previous(spec: DatasetSpec, partition: str, store: ShardStore, asked: str) -> Version | None:
+    """The version that an incremental read can build on, None where everything must be read."""
+    source = spec.source
+    if source.updated_field is None or source.pipeline is not None or source.collections is not None:
+        return None
+    version = store.latest(spec.name, ASSET, partition)
+    if version is None or version.provenance.query_fingerprint != asked:
+        return None
+    return version
 
 
 def fingerprint(spec: DatasetSpec, partition: str, fields: Sequence[Field]) -> str:

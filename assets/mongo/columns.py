@@ -50,7 +50,7 @@ class Columns:
         fields: Sequence[Field],
         sink: Sink,
         *,
-        max_rows: int = 65_536,
+        max_rows: int = 16_384,
         flush_bytes: int = 32 << 20,
     ) -> None:
         self.fields = tuple(fields)

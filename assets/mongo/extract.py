@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from pymongo.errors import (
 from assets.mongo.columns import Columns
 from assets.mongo.errors import ReadFailed, SourceError
 from assets.mongo.read_ahead import read_ahead
+from assets.mongo.rejects import Reject
 from assets.mongo.replies import MAX_BATCH, Batch, read_replies
 from assets.mongo.server import Guarantee
 from assets.progress import Progress, silent
@@ -169,6 +170,10 @@ class Extraction:
         Receives the documents.
     progress
         Told the number of documents read.
+    total
+        Documents to come, where that is known.
+    on_rejects
+        Receives rejects as they are found; without it they stay with the columns.
     num_resumed
         Counts how often the read was resumed after a fault.
     """
@@ -180,6 +185,7 @@ class Extraction:
     pace: Pace = field(default_factory=Pace)
     progress: Progress = silent
     total: int | None = None
+    on_rejects: Callable[[Sequence[Reject]], None] | None = None
     num_resumed: int = 0
     num_documents: int = 0
     _tail: tuple[Batch, int, int] | None = None
@@ -252,6 +258,8 @@ class Extraction:
             with read_ahead(batches) as replies:
                 for batch in replies:
                     skip = self._take(batch, skip)
+                    if self.on_rejects is not None and self.columns.rejects:
+                        self.on_rejects(self.columns.take_rejects())
                     self.progress(self.num_documents, self.total, "documents")
                     if rate is not None:
                         _wait(began + self.num_documents / rate)

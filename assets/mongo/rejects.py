@@ -194,7 +194,9 @@ def _first_element(document: bytes) -> dict[str, Any]:
     if document[5:9] != b"_id\0" or bson_type[0] not in FIXED:
         return {}
     size = FIXED[bson_type[0]]
-    return {"_id": decode_value(bson_type[0], value[:size])} if len(value) >= size else {}
+    if len(value) < size or (bson_type[0] == layout.T_BOOL and value[0] > 1):
+        return {}
+    return {"_id": decode_value(bson_type[0], value[:size])}
 
 
 def rejects_batch(rejects: Sequence[Reject]) -> pa.RecordBatch:

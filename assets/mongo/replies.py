@@ -156,6 +156,12 @@ def elements(reply: memoryview, start: int) -> Iterator[tuple[int, bytes, int, i
             size = 5 + length
         elif bson_type in (2, 13, 14):
             size = 4 + length
+        elif bson_type == 11:
+            size = reply.tobytes().index(0, reply.tobytes().index(0, place) + 1) + 1 - place
+        elif bson_type == 12:
+            size = 16 + length
+        elif bson_type == 15:
+            size = length
         else:
             raise BrokenBatch(f"the server's reply holds a value of type 0x{bson_type:02x} in {name!r}")
         yield bson_type, name, place, place + size

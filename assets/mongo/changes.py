@@ -1,0 +1,101 @@
+"""What became of documents after they were read: changed `_id` values, and the documents behind them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import bson
+from bson.timestamp import Timestamp
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from assets.mongo.columns import Columns
+from assets.mongo.errors import ReadFailed
+from assets.mongo.extract import EXACT, Extraction, Pace, Query
+from assets.mongo.order import order_key
+from assets.mongo.server import Guarantee
+from assets.mongo.sinks import Sink
+from assets.mongo.watch import raw_id
+from assets.progress import silent
+
+IDS_TOGETHER = 2_000
+DRAIN_SECONDS = 60.0
+
+
+def changed_ids(
+    client: MongoClient[Any], database: str, collection: str, since: Timestamp, until: Timestamp
+) -> set[bytes]:
+    """`_id` of every document that was written between two cluster times, from the change stream.
+
+    Raises
+    ------
+    ReadFailed
+        The server's log does not reach back so far, or the collection was dropped or renamed.
+    """
+    found: set[bytes] = set()
+    stages = [{"$project": {"operationType": 1, "documentKey": 1, "clusterTime": 1}}]
+    where = f"{database}.{collection}"
+    deadline = time.monotonic() + DRAIN_SECONDS
+    try:
+        with client[database][collection].watch(
+            stages, start_at_operation_time=since, max_await_time_ms=500, comment="shardmill replay"
+        ) as stream:
+            while True:
+                event = stream.try_next()
+                if event is None:
+                    reached = token_time(stream.resume_token or {})
+                    if reached is not None and reached >= until:
+                        return found
+                    if time.monotonic() > deadline:
+                        raise ReadFailed(f"{where}: the change stream did not reach the time of the read")
+                    continue
+                deadline = time.monotonic() + DRAIN_SECONDS
+                if event["clusterTime"] > until:
+                    return found
+                if "documentKey" not in event:
+                    raise ReadFailed(f"{where}: {event['operationType']} while it was read; run it again")
+                found.add(raw_id(event["documentKey"]["_id"]))
+    except OperationFailure as error:
+        raise ReadFailed(
+            f"{where}: the changes since the read began cannot be replayed (code {error.code}); "
+            "the server's oplog is shorter than the read, or the collection has no change stream"
+        ) from error
+
+
+def token_time(token: Mapping[str, Any]) -> Timestamp | None:
+    """Cluster time inside a resume token, None where it is of another form."""
+    data = token.get("_data")
+    if not isinstance(data, str) or len(data) < 18 or not data.startswith("82"):
+        return None
+    return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+
+
+def fetch(
+    client: MongoClient[Any],
+    query: Query,
+    at: Guarantee,
+    ids: Iterable[bytes],
+    columns: Columns,
+    sink: Sink,
+    pace: Pace,
+) -> int:
+    """Read documents by `_id` into columns, in `_id` order; how many still satisfy the query's condition."""
+    num_documents = 0
+    ordered = sorted(ids, key=order_key)
+    for start in range(0, len(ordered), IDS_TOGETHER):
+        wanted = [value_of(raw) for raw in ordered[start : start + IDS_TOGETHER]]
+        chosen = {"_id": {"$in": wanted}}
+        condition = {"$and": [query.condition, chosen]} if query.condition else chosen
+        part = Query(query.database, query.collection, condition, projection=query.projection)
+        num_documents += Extraction(client, part, at, columns, pace, silent).run()
+        sink.rejects(columns.take_rejects())
+    columns.flush()
+    return num_documents
+
+
+def value_of(raw: bytes) -> Any:
+    """The Python value of an `_id` kept as type byte and bytes, such that it is sent back unchanged."""
+    element = raw[:1] + b"v\0" + raw[1:] + b"\0"
+    return bson.decode((len(element) + 4).to_bytes(4, "little") + element, EXACT)["v"]
