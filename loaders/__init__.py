@@ -5,27 +5,35 @@
 >>> for batch in train.loader(batch_size=256, shuffle=True, seed=0, device="cuda"): ...
 
 Everything public is here; `loaders.testing` holds a checker of exact resume for loaders of any kind.
+
+Names are imported when they are first used, so that `import loaders` works where torch is not installed.
 """
 
-from loaders.dataset import ShardDataset
-from loaders.device import Layout
-from loaders.errors import (
-    DecodeFailed,
-    DoesNotFit,
-    ForeignIterator,
-    InvalidOption,
-    LoaderError,
-    ShardChanged,
-    StateMismatch,
-    UnknownName,
-    WorkerKilled,
-)
-from loaders.forms import Batch, Forms
-from loaders.iterable import ShardIterableDataset
-from loaders.loader import ShardLoader
-from loaders.mixed import MixedDataset
-from loaders.stats import LoaderStats
-from loaders.transforms import Transforms
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loaders.dataset import ShardDataset
+    from loaders.device import Layout
+    from loaders.errors import (
+        DecodeFailed,
+        DoesNotFit,
+        ForeignIterator,
+        InvalidOption,
+        LoaderError,
+        ShardChanged,
+        StateMismatch,
+        UnknownName,
+        WorkerKilled,
+    )
+    from loaders.forms import Batch, Forms
+    from loaders.iterable import ShardIterableDataset
+    from loaders.loader import ShardLoader
+    from loaders.mixed import MixedDataset
+    from loaders.stats import LoaderStats
+    from loaders.transforms import Transforms
 
 __all__ = [
     "Batch",
@@ -47,3 +55,40 @@ __all__ = [
     "UnknownName",
     "WorkerKilled",
 ]
+
+_HOMES = {
+    "Batch": "loaders.forms",
+    "DecodeFailed": "loaders.errors",
+    "DoesNotFit": "loaders.errors",
+    "ForeignIterator": "loaders.errors",
+    "Forms": "loaders.forms",
+    "InvalidOption": "loaders.errors",
+    "Layout": "loaders.device",
+    "LoaderError": "loaders.errors",
+    "LoaderStats": "loaders.stats",
+    "MixedDataset": "loaders.mixed",
+    "ShardChanged": "loaders.errors",
+    "ShardDataset": "loaders.dataset",
+    "ShardIterableDataset": "loaders.iterable",
+    "ShardLoader": "loaders.loader",
+    "StateMismatch": "loaders.errors",
+    "Transforms": "loaders.transforms",
+    "UnknownName": "loaders.errors",
+    "WorkerKilled": "loaders.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public: {', '.join(__all__)}")
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        message = f"loaders.{name} needs torch; next: pip install 'shardmill[torch]'"
+        raise ModuleNotFoundError(message, name="torch") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
