@@ -80,6 +80,9 @@ class CachedFeed(DatasetFeed):
     def advise(self, samples: Resolved) -> None:
         """Nothing is read from disk."""
 
+    def look_ahead(self, epoch: int, position: int) -> None:
+        """All has been fetched, but for lists, texts and records, which come when they are needed."""
+
 
 def free_bytes(device: torch.device) -> int:
     """Give the memory of a device that nobody uses."""

@@ -102,11 +102,11 @@ class DenseColumn:
         shards, local = self.locator.locate(rows)
         self.read_ahead.advise(self._ensure(shards).arrays, shards, local)
 
-    def want(self, rows: Rows) -> None:
-        """Fetch the shards of rows that will be gathered soon, where they are far."""
-        if self._place.evicts:
-            shards = np.unique(self.locator.locate(rows)[0])
-            self._place.want(self._reader, shards[~self._open.is_open[shards]].tolist())
+    def want(self, shard: int) -> int:
+        """Begin to fetch a shard that will be gathered soon; its bytes."""
+        if not self._open.is_open[shard]:
+            self._place.want(self._reader, [shard])
+        return self._reader.file(shard).shard.bytes
 
     def _ensure(self, shards: Rows | int) -> _Open:
         """Map these shards; what is mapped then, which stays mapped while it is held."""
@@ -188,11 +188,11 @@ class ArrowColumn:
         self.watch.check()
         return found.tree.gather(shards, local)
 
-    def want(self, rows: Rows) -> None:
-        """Fetch the shards of rows that will be gathered soon, where they are far."""
-        if self._place.evicts:
-            shards = np.unique(self.locator.locate(rows)[0])
-            self._place.want(self._reader, shards[~self._open.is_open[shards]].tolist())
+    def want(self, shard: int) -> int:
+        """Begin to fetch a shard that will be gathered soon; its bytes."""
+        if not self._open.is_open[shard]:
+            self._place.want(self._reader, [shard])
+        return self._reader.file(shard).shard.bytes
 
     def _ensure(self, shards: Rows | int) -> _OpenTree:
         """Map these shards; what is mapped then, which stays mapped while it is held."""

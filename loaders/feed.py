@@ -19,6 +19,7 @@ from loaders.opened import Opened
 from loaders.order import Order
 from loaders.permutation import Positions
 from loaders.pool import Pool
+from loaders.remote_ahead import Lookahead
 
 Dense: TypeAlias = "dict[str, torch.Tensor]"
 Resolved: TypeAlias = npt.NDArray[np.int64]
@@ -73,6 +74,10 @@ class Feed(Protocol):
         """Ask the system for the pages of samples that come soon, where that helps."""
         ...
 
+    def look_ahead(self, epoch: int, position: int) -> None:
+        """Fetch what comes after `position`, where it is far; returns at once."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Give what a saved state must agree on, as small JSON."""
         ...
@@ -104,6 +109,10 @@ class DatasetFeed:
         self.order = order
         self._opened, self._forms, self._pool = opened, shapes, pool
         self._apply_fits = fits
+        self._lookahead: Lookahead | None = None
+        if opened.place.bytes_ahead:
+            columns = opened.columns.values()
+            self._lookahead = Lookahead(order, opened.index, columns, opened.place.bytes_ahead)
         self._views = read_only and order.sequential and opened.index.first is not None
 
     def row_bytes(self) -> int:
@@ -151,6 +160,11 @@ class DatasetFeed:
         for column in self._opened.columns.values():
             if isinstance(column, DenseColumn) and column.read_ahead.wanted():
                 column.advise(rows)
+
+    def look_ahead(self, epoch: int, position: int) -> None:
+        """Fetch what comes after `position`, where it is far; returns at once."""
+        if self._lookahead is not None:
+            self._lookahead.look(epoch, position)
 
     def describe(self) -> dict[str, Any]:
         """Give what a saved state must agree on."""

@@ -52,6 +52,9 @@ class Place(Protocol):
     evicts: bool
     """Whether files are taken away to make room, so that their maps must be given up."""
 
+    bytes_ahead: int
+    """Bytes of shards that a loader may fetch before it needs them."""
+
     def file(self, reader: ColumnReader, shard: int) -> str:
         """Path of a shard's file on this machine."""
 
@@ -66,6 +69,7 @@ class LocalPlace:
     """The directory of the store itself; nothing has to be fetched."""
 
     evicts = False
+    bytes_ahead = 0
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -337,6 +337,7 @@ class _Work:
     def __call__(self, number: int) -> Ready:
         """Make the batches of a group."""
         began = time.perf_counter()
+        self._feed.look_ahead(self._epoch, self._plan.position_after(number * self._size))
         if (number + self._ahead) * self._size < self._plan.num_steps:
             self._feed.advise(self._group(number + self._ahead)[0])
         resolved, ends = self._group(number)

@@ -115,6 +115,9 @@ class SampleFeed:
     def advise(self, resolved: Resolved) -> None:
         """Give no advice."""
 
+    def look_ahead(self, epoch: int, position: int) -> None:
+        """Fetch nothing before it is needed."""
+
     def describe(self) -> dict[str, Any]:
         """Give what a saved state must agree on."""
         return self._about

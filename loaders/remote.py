@@ -156,6 +156,7 @@ class CachePlace:
 
     def __init__(self, storage: CachedStorage) -> None:
         self._storage = storage
+        self.bytes_ahead = storage.cache.limit_bytes // 4
 
     def file(self, reader: ColumnReader, shard: int) -> str:
         """Path of a shard's file in the cache."""
