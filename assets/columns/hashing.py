@@ -1,10 +1,10 @@
 """Keyed 64-bit hashes of column values: the same value has the same hash on every machine, for ever.
 
 The hash decides splits, buckets and duplicates, so it is part of what a dataset means: changing anything here
-moves rows between splits. A value of up to 256 bytes is hashed as the sum of
-its words, each passed through SplitMix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom
-number generators", 2014) under the key of its position; a longer one by XXH3. Both are finalised once more.
-Not cryptographic: whoever chooses the values can choose the hash.
+moves rows between splits. A value is cut into words of 64 bits, zero padded; each is passed through
+SplitMix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) under
+the key of its position, and the finaliser of their sum and the length is the hash. Not cryptographic: whoever
+chooses the values can choose the hash.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from assets.columns import kernels
+
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-SHORT_BYTES = 256
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_BLOCK_WORDS = 16_384
-_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
-_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
-
+NUM_KEYS = 64
+"""Keys of so many positions are made beforehand."""
 INT32, INT64, DOUBLE = 0x10, 0x12, 0x01
 
 
@@ -36,11 +33,8 @@ def seed_of(key: str) -> np.uint64:
 
 def mix(words: Hashes) -> Hashes:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every bit depends on every bit."""
-    out = words ^ (words >> _30)
-    out *= _MULTIPLY_1
-    out ^= out >> _27
-    out *= _MULTIPLY_2
-    out ^= out >> _31
+    out = np.empty(len(words), np.uint64)
+    kernels.mix_all(words, out)
     return out
 
 
@@ -53,30 +47,21 @@ def hash_rows(matrix: npt.NDArray[np.generic], seed: np.uint64) -> Hashes:
     """Hash every row of a C-contiguous array of fixed-size values, by its bytes."""
     num_rows = len(matrix)
     octets = np.ascontiguousarray(matrix).reshape(num_rows, -1).view(np.uint8).reshape(num_rows, -1)
-    if octets.shape[1] > SHORT_BYTES:
-        digests = np.fromiter(
-            (xxhash.xxh3_64_intdigest(row.data, seed=int(seed)) for row in octets), np.uint64, num_rows
-        )
-        return mix(digests)
-    return _hash_short(octets, seed)
-
-
-def _hash_short(octets: Bytes, seed: np.uint64) -> Hashes:
-    num_rows, length = octets.shape
-    num_words = -(-length // 8)
-    padded = octets
-    if length != num_words * 8:
-        padded = np.zeros((num_rows, num_words * 8), np.uint8)
-        padded[:, :length] = octets
-    words = np.ascontiguousarray(padded).view("<u8").reshape(num_rows, num_words)
-    keys = mix(seed + np.arange(1, num_words + 2, dtype=np.uint64) * _GOLDEN)
-    start = keys[-1] ^ np.uint64(length)
+    length = octets.shape[1]
+    if length in (1, 2, 4):
+        words = octets.view(f"<u{length}").astype("<u8")
+    elif length and length % 8 == 0:
+        words = octets.view("<u8")
+    else:
+        starts = np.arange(num_rows, dtype=np.int64) * length
+        return _hash_slices(octets.reshape(-1), starts, np.full(num_rows, length, np.int64), seed)
     out = np.empty(num_rows, np.uint64)
-    step = max(1, _BLOCK_WORDS // max(1, num_words))
-    for first in range(0, num_rows, step):
-        rows = slice(first, first + step)
-        out[rows] = mix(start + mix(words[rows] ^ keys[:-1]).sum(axis=1, dtype=np.uint64))
+    kernels.hash_words(words, length, _keys(seed, words.shape[1] + 1), out)
     return out
+
+
+def _keys(seed: np.uint64, num: int = NUM_KEYS) -> Hashes:
+    return mix(seed + np.arange(1, num + 1, dtype=np.uint64) * kernels.GOLDEN)
 
 
 def binary_parts(array: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -125,40 +110,8 @@ def _hash_slices(
     octets: Bytes, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], seed: np.uint64
 ) -> Hashes:
     out = np.empty(len(starts), np.uint64)
-    if not len(starts):
-        return out
-    first = int(lengths[0])
-    if first <= SHORT_BYTES and bool((lengths == first).all()):
-        return _hash_short(_gather(octets, starts, first), seed)
-    for length in np.unique(lengths).tolist():
-        rows = np.flatnonzero(lengths == length)
-        if length <= SHORT_BYTES:
-            out[rows] = _hash_short(_gather(octets, starts[rows], length), seed)
-        else:
-            view = octets.data
-            number = int(seed)
-            digests = np.fromiter(
-                (
-                    xxhash.xxh3_64_intdigest(view[start : start + length], seed=number)
-                    for start in starts[rows].tolist()
-                ),
-                np.uint64,
-                len(rows),
-            )
-            out[rows] = mix(digests)
+    kernels.hash_slices(octets, starts, lengths, _keys(seed), seed, out)
     return out
-
-
-def _gather(octets: Bytes, starts: npt.NDArray[np.int64], length: int) -> Bytes:
-    num_rows = len(starts)
-    first = int(starts[0]) if num_rows else 0
-    if (
-        num_rows
-        and int(starts[-1]) == first + (num_rows - 1) * length
-        and bool((np.diff(starts) == length).all())
-    ):
-        return octets[first : first + num_rows * length].reshape(num_rows, length)
-    return np.take(octets, starts[:, None] + np.arange(length))
 
 
 def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
@@ -168,10 +121,15 @@ def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
     numbered 7.0 are the same patient; every other value is hashed by its bytes.
     """
     octets, starts, lengths = binary_parts(array)
-    present = lengths > 0
     kinds = np.zeros(len(starts), np.uint8)
-    kinds[present] = octets[starts[present]]
-    numeric = np.isin(kinds, (INT32, INT64, DOUBLE))
+    if len(lengths) and lengths.min() > 0:
+        np.take(octets, starts, out=kinds)
+    else:
+        present = lengths > 0
+        kinds[present] = octets[starts[present]]
+    lowest, highest = (kinds.min(), kinds.max()) if len(kinds) else (0, 0)
+    same = lowest == highest and lowest not in (INT32, INT64, DOUBLE)
+    numeric = np.zeros(0, np.bool_) if same else np.isin(kinds, (INT32, INT64, DOUBLE))
     if not numeric.any():
         return _hash_slices(octets, starts, lengths, seed)
     out = np.empty(len(starts), np.uint64)
@@ -181,7 +139,8 @@ def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
         rows = np.flatnonzero(kinds == kind)
         if not len(rows):
             continue
-        values = np.ascontiguousarray(_gather(octets, starts[rows], width)[:, 1:]).view(dtype)[:, 0]
+        whole_values = np.take(octets, starts[rows][:, None] + np.arange(1, width))
+        values = whole_values.view(dtype)[:, 0]
         if kind == DOUBLE:
             whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63)
             other = rows[~whole]
@@ -190,14 +149,18 @@ def hash_raw(array: pa.Array, seed: np.uint64) -> Hashes:
         canonical = np.empty((len(rows), 9), np.uint8)
         canonical[:, 0] = INT64
         canonical[:, 1:] = values.astype("<i8").view(np.uint8).reshape(len(rows), 8)
-        out[rows] = _hash_short(canonical, seed)
+        out[rows] = hash_rows(canonical, seed)
     return out
 
 
 def hash_array(array: pa.Array, seed: np.uint64) -> Hashes:
     """Hash every value of an Arrow array of any type, nested ones by their parts; null is a value too."""
     kind = array.type
-    if pa.types.is_struct(kind):
+    if pa.types.is_dictionary(kind):
+        distinct = hash_array(array.dictionary, seed)
+        indices = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        out = distinct[indices] if len(distinct) else np.zeros(len(array), np.uint64)
+    elif pa.types.is_struct(kind):
         out = np.full(len(array), seed, np.uint64)
         for child in array.flatten():
             out = combine(out, hash_array(child, seed))

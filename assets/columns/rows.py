@@ -50,7 +50,9 @@ def rows_of(
 ) -> pa.RecordBatch:
     """Give the table's rows of a batch of documents and of the columns encoded from it."""
     contents = {
-        encoder.name: [*one.stored.values(), *one.pending.values()]
+        encoder.name: [one.content]
+        if one.content is not None
+        else [*one.stored.values(), *one.pending.values()]
         for encoder, one in zip(encoders, encoded, strict=True)
     }
     counted = [name for name in contents if spec.columns[name].kind != "id"]

@@ -44,6 +44,8 @@ class Encoded:
     present: BoolArray | None = None
     faults: list[Fault] = field(default_factory=list)
     seen: Any = None
+    content: pa.Array | None = None
+    """The values where the stored and pending rows do not say them alike in every partition."""
 
 
 class Encoder(ABC):

@@ -150,7 +150,7 @@ class OpenEncoder(Encoder):
         indices = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
         codes = table[indices]
         rows = pa.array(codes, mask=None if present is None else ~present)
-        return Encoded({}, {self.name: rows}, present=present, seen=codes)
+        return Encoded({}, {self.name: rows}, present=present, seen=codes, content=encoded)
 
     def observe(self, encoded: Encoded, train: BoolArray, rest: BoolArray) -> None:
         """Count every value of the vocabulary, in train and elsewhere."""

@@ -16,7 +16,6 @@ from assets.columns.kinds.base import (
     array_of,
     count_missing,
     presence,
-    select,
 )
 from assets.columns.kinds.numeric import Cast
 from assets.columns.rejects import Fault
@@ -131,24 +130,26 @@ class NumbersEncoder(Encoder):
 
     def summarise(self, encoded: Encoded, rows: BoolArray) -> Summary:
         """Summarise the stored numbers, and those after the fixed steps where a fit needs them."""
-        present = encoded.present
+        present, values = encoded.present, encoded.seen
         if present is not None and present.ndim == 2:
             missing = int(np.count_nonzero(rows & ~present.all(axis=1)))
-            picked = select(np.where(present, encoded.seen.astype(np.float64), np.nan), rows)
+            values, wanted = np.where(present, values.astype(np.float64), np.nan), rows
         else:
             missing = count_missing(present, rows)
-            picked = select(encoded.seen, rows, present)
+            wanted = rows if present is None else rows & present
+        found = NumberSummary.of(values, self.quantiles, wanted)
         non_finite = 0
-        if picked.dtype.kind == "f" and not np.isfinite(picked.sum(dtype=np.float64)):
-            non_finite = int(np.count_nonzero(~np.isfinite(picked)))
+        num_wanted = int(np.count_nonzero(wanted))
+        if int(found.moments.count.min(initial=num_wanted)) < num_wanted:
+            odd = ~np.isfinite(values[wanted])
+            non_finite = int(np.count_nonzero(odd))
             if present is not None and present.ndim == 2:
-                non_finite -= int(np.count_nonzero(~present[rows]))
+                non_finite -= int(np.count_nonzero(~present[wanted]))
         spaces = {
-            name: NumberSummary.of(apply_fixed(steps, picked.astype(np.float64)), self.quantiles)
+            name: NumberSummary.of(apply_fixed(steps, values.astype(np.float64)), self.quantiles, wanted)
             for name, steps in self.spaces.items()
         }
-        values = NumberSummary.of(picked, self.quantiles)
-        return Summary(int(np.count_nonzero(rows)), missing, non_finite, values, spaces)
+        return Summary(int(np.count_nonzero(rows)), missing, non_finite, found, spaces)
 
 
 def _rows_type(element: pa.DataType, shape: tuple[int, ...]) -> pa.DataType:

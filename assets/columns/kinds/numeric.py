@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from assets.columns import kernels
 from assets.columns.kinds.base import AnyArray, BoolArray
 
 EXACT_WHOLE = 2.0**53
@@ -62,6 +63,8 @@ class Cast:
             return values.astype(self.dtype), []
         faults: list[tuple[str, str, BoolArray]] = []
         if self.dtype.startswith("float"):
+            if self._is_plain(values):
+                return values.astype(self.dtype), []
             faults = self._float_faults(values)
         else:
             info = np.iinfo(self.dtype)
@@ -76,6 +79,16 @@ class Cast:
             return values.astype(self.dtype), []
         bad = np.logical_or.reduce([mask for _, _, mask in faults])
         return np.where(bad, values.dtype.type(0), values).astype(self.dtype), faults
+
+    def _is_plain(self, values: AnyArray) -> bool:
+        """Whether nothing needs a closer look: in range, and either exact as a whole number or a fraction."""
+        info = np.finfo(self.dtype)
+        low, high = -float(info.max), float(info.max)
+        low = low if self.minimum is None else max(low, self.minimum)
+        high = high if self.maximum is None else min(high, self.maximum)
+        exact = float(info.max) if self.round or self.dtype == "float64" else 2.0 ** (info.nmant + 1)
+        flat = np.ascontiguousarray(values).reshape(-1)
+        return bool(kernels.all_plain(flat, low, high, exact, float(info.smallest_subnormal)))
 
     def _float_faults(self, values: AnyArray) -> list[tuple[str, str, BoolArray]]:
         found: list[tuple[str, str, BoolArray]] = []

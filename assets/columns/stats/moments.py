@@ -13,8 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from assets.columns import kernels
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 BLOCK_ROWS = 4_096
+"""Rows of one pass, so that the second reading of them comes from the processor's cache."""
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -54,36 +57,56 @@ class Moments:
         )
 
     @classmethod
-    def of(cls, values: npt.NDArray[Any]) -> Moments:
-        """Summarise an array of shape (rows, width).
-
-        Rows are taken a few thousand at a time, so that a float64 copy stays in the processor's cache.
-        """
-        total = cls.empty(values.shape[1])
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(values), BLOCK_ROWS):
-                total = total.merge(cls._of_block(values[start : start + BLOCK_ROWS].astype(np.float64)))
+    def of(cls, values: npt.NDArray[Any], rows: npt.NDArray[np.bool_] | None = None) -> Moments:
+        """Summarise an array of shape (rows, width), or those of its rows where `rows` is True."""
+        num_rows, width = values.shape
+        wanted = np.ones(num_rows, np.bool_) if rows is None else rows
+        if values.dtype == np.float16:
+            values = values.astype(np.float32)
+        total = cls.empty(width)
+        for start in range(0, num_rows, BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            total = total.merge(cls._of_block(values[block], wanted[block]))
         return total
 
     @classmethod
-    def _of_block(cls, block: Floats) -> Moments:
-        num_rows, width = block.shape
-        mean = block.mean(axis=0)
-        if np.isfinite(mean).all():
-            minimum, maximum = block.min(axis=0), block.max(axis=0)
-            block -= mean
-            count = np.full(width, num_rows, np.int64)
-        else:
-            present = np.isfinite(block)
-            count = present.sum(axis=0).astype(np.int64)
-            minimum = np.where(present, block, np.inf).min(axis=0)
-            maximum = np.where(present, block, -np.inf).max(axis=0)
-            safe = np.maximum(count, 1)
-            mean = (np.where(present, block, 0.0) / safe).sum(axis=0)
-            block = np.where(present, block - mean, 0.0)
-        rest = block.sum(axis=0) / np.maximum(count, 1)
-        m2 = np.einsum("ij,ij->j", block, block) - rest * rest * count
-        return cls(count, mean, np.nan_to_num(rest), np.nan_to_num(m2, nan=LARGEST), minimum, maximum)
+    def of_sorted(cls, numbers: npt.NDArray[Any]) -> Moments:
+        """Summarise increasing finite numbers, shape (rows,)."""
+        if not len(numbers):
+            return cls.empty(1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = _mean(numbers)
+            deviations = numbers - mean
+            rest = deviations.mean(dtype=np.float64)
+            m2 = np.einsum("i,i->", deviations, deviations) - rest * rest * len(numbers)
+        found = (mean, rest, m2, numbers[0], numbers[-1])
+        return cls._finite(np.array([len(numbers)], np.int64), *(np.array([x], np.float64) for x in found))
+
+    @classmethod
+    def _of_block(cls, block: npt.NDArray[Any], wanted: npt.NDArray[np.bool_]) -> Moments:
+        width = block.shape[1]
+        num_rows = int(np.count_nonzero(wanted))
+        if not num_rows:
+            return cls.empty(width)
+        total, rest, m2 = np.zeros(width), np.zeros(width), np.zeros(width)
+        low, high = np.full(width, np.inf), np.full(width, -np.inf)
+        kernels.extremes_and_sum(block, wanted, total, low, high)
+        if not np.isfinite(total).all():
+            parts = [np.sort(column[np.isfinite(column)]) for column in block[wanted].astype(np.float64).T]
+            found = [cls.of_sorted(part) for part in parts]
+            return cls(*(np.concatenate([getattr(one, name) for one in found]) for name in _MEMBERS))
+        mean = total / num_rows
+        kernels.deviations(block, wanted, mean, rest, m2)
+        rest /= num_rows
+        return cls._finite(
+            np.full(width, num_rows, np.int64), mean, rest, m2 - rest * rest * num_rows, low, high
+        )
+
+    @classmethod
+    def _finite(
+        cls, count: npt.NDArray[np.int64], mean: Floats, rest: Floats, m2: Floats, low: Floats, high: Floats
+    ) -> Moments:
+        return cls(count, np.nan_to_num(mean), np.nan_to_num(rest), np.nan_to_num(m2, nan=LARGEST), low, high)
 
     def merge(self, other: Moments) -> Moments:
         """Give the moments of both sets of rows together."""
@@ -135,3 +158,11 @@ class Moments:
             np.asarray([np.inf if value is None else value for value in written["min"]], np.float64),
             np.asarray([-np.inf if value is None else value for value in written["max"]], np.float64),
         )
+
+
+_MEMBERS = ("count", "mean", "mean_rest", "m2", "minimum", "maximum")
+
+
+def _mean(numbers: npt.NDArray[Any]) -> float:
+    mean = float(numbers.mean(dtype=np.float64))
+    return mean if np.isfinite(mean) else float((numbers / len(numbers)).sum(dtype=np.float64))

@@ -34,18 +34,25 @@ class NumberSummary:
         )
 
     @classmethod
-    def of(cls, values: npt.NDArray[Any], quantiles: bool) -> NumberSummary:
-        """Summarise values of shape (rows,) or (rows, width); NaN and infinities are left out."""
+    def of(
+        cls, values: npt.NDArray[Any], quantiles: bool, rows: npt.NDArray[np.bool_] | None = None
+    ) -> NumberSummary:
+        """Summarise values of shape (rows,) or (rows, width), or those where `rows` is True.
+
+        NaN and infinities are left out.
+        """
         if values.ndim == 1:
-            numbers = np.sort(values.astype(np.float64, copy=True))
+            numbers = np.sort(values if rows is None else values[rows])
             if len(numbers) and not (np.isfinite(numbers[0]) and np.isfinite(numbers[-1])):
                 numbers = numbers[np.isfinite(numbers)]
-            digest = [Digest.of_sorted(numbers)] if quantiles else None
-            return cls(Moments.of(numbers[:, None]), digest, Histogram.of_sorted(numbers))
-        moments = Moments.of(values)
+            wide = numbers.astype(np.float64)
+            digests = [Digest.of_sorted(wide)] if quantiles else None
+            return cls(Moments.of_sorted(wide), digests, Histogram.of_sorted(wide))
+        moments = Moments.of(values, rows)
         digests = None
         if quantiles:
-            finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+            picked = values if rows is None else values[rows]
+            finite = np.where(np.isfinite(picked), picked, np.nan).astype(np.float64)
             ordered = np.sort(finite.T, axis=1)
             digests = [
                 Digest.of_sorted(row[:count])
