@@ -92,13 +92,12 @@ def _plain_jpeg(data: bytes, header: Header, recipe: Recipe, orientation: int | 
     turn = header.orientation if orientation is None else orientation
     placement = _placed(shown_size(header.width, header.height, turn), recipe)
     swapped = shown_size(*placement.resized, turn)
-    pixels = decode.jpeg_pixels(data, header, swapped if recipe.fast else None)
-    is_whole = pixels.shape[:2] == (header.height, header.width)
-    if is_whole and turn == 1 and resize.torch_is_right_for(placement, recipe.filter):
-        part = resize.by_torch(pixels, placement)
+    pixels = decode.jpeg_pixels(data, header, swapped if recipe.fast and recipe.filter != "nearest" else None)
+    scale = 1.0 if pixels.shape[:2] == (header.height, header.width) else _fraction(pixels.shape, header)
+    if recipe.filter == "bilinear" and turn == 1 and placement.resized != placement.source:
+        part = resize.resized(pixels, placement, scale)
     else:
         image = _turned(Image.fromarray(pixels), turn)
-        scale = 1.0 if is_whole else _fraction(pixels.shape, header)
         part = np.asarray(resize.by_pillow(image, placement, recipe.filter, scale))
     return Rendered(_finish(_paste(part, placement, recipe), recipe), header.width, header.height, turn)
 

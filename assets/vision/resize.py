@@ -1,8 +1,7 @@
-"""Resizing only what is kept: by Pillow, or by torch where it is installed and gives the same pixels."""
+"""Resizing only what is kept: by Pillow, or for most photographs by a compiled filter with its weights."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,8 +18,6 @@ FILTERS: Final[dict[Filter, Image.Resampling]] = {
     "area": Image.Resampling.BOX,
     "nearest": Image.Resampling.NEAREST,
 }
-_SMALLEST_KEPT_SHARE: Final = 0.5
-"""Torch resizes the whole picture; below this share of it, Pillow's resize of the part alone is cheaper."""
 
 
 def by_pillow(image: Image.Image, placement: Placement, name: Filter, scale: float = 1.0) -> Image.Image:
@@ -62,36 +59,17 @@ def _picked(source: int, resized: int, first: int, count: int) -> npt.NDArray[np
     return np.minimum(positions, source - 1)
 
 
-def torch_is_right_for(placement: Placement, name: Filter) -> bool:
-    """Whether torch gives the same pixels (within one level) and is expected to be faster."""
-    if name != "bilinear" or placement.resized == placement.source or _functional() is None:
-        return False
-    kept = placement.kept[0] * placement.kept[1]
-    return kept >= _SMALLEST_KEPT_SHARE * placement.resized[0] * placement.resized[1]
+def resized(pixels: npt.NDArray[np.uint8], placement: Placement, scale: float = 1.0) -> Any:
+    """Resize the part of colour pixels (H, W, 3) that is kept, by the compiled bilinear filter.
 
+    Parameters
+    ----------
+    scale
+        Side of `pixels` over side of the source, where it was decoded smaller.
+    """
+    from assets.vision.resample import resample  # not at import: decoding children do without the compiler
 
-def by_torch(pixels: npt.NDArray[np.uint8], placement: Placement) -> npt.NDArray[np.uint8]:
-    """Resize colour pixels (H, W, 3) by torch's antialiased filter in 8 bits, cut to what is kept."""
-    torch = _functional()
-    assert torch is not None
-    channels_first = (
-        torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
-    )  # a view: memory stays channels last
-    width, height = placement.resized
-    resized = torch.nn.functional.interpolate(
-        channels_first, (height, width), mode="bilinear", antialias=True, align_corners=False
-    )
-    (x, y), (kept_width, kept_height) = placement.corner, placement.kept
-    part = resized[0, :, y : y + kept_height, x : x + kept_width].permute(1, 2, 0).contiguous()
-    result: npt.NDArray[np.uint8] = part.numpy()
-    return result
-
-
-@cache
-def _functional() -> Any:
-    """The torch module, or None where the `torch` extra is not installed."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        return None
-    return torch
+    left, top, right, bottom = (edge * scale for edge in placement.box)
+    height, width = pixels.shape[:2]
+    kept_width, kept_height = placement.kept
+    return resample(pixels, left, top, min(right, width), min(bottom, height), kept_height, kept_width)
