@@ -11,16 +11,6 @@ from assets.spec import DatasetSpec
 Condition: TypeAlias = dg.AutomationCondition[Any]
 
 
-def observe_condition(spec: DatasetSpec) -> Condition | None:
-    """Return when the source is looked at."""
-    if not spec.refresh.automation:
-        return None
-    return (
-        dg.AutomationCondition.cron_tick_passed(spec.refresh.observe, spec.refresh.timezone)
-        & ~dg.AutomationCondition.in_progress()
-    )
-
-
 def partition_condition(spec: DatasetSpec) -> Condition | None:
     """Return when a partition of `documents`, `images` or `records` is made again.
 

@@ -18,7 +18,7 @@ from assets.jobs import jobs
 from assets.records import records_asset
 from assets.resources import resources
 from assets.schedules import refresh_schedule
-from assets.sensors import automation_sensor, watch_sensor
+from assets.sensors import sensors
 from assets.snapshot import snapshot_asset
 from assets.spec import DatasetSpec
 from assets.spec.load import read_spec, read_yaml
@@ -117,6 +117,6 @@ def definitions_of(spec: DatasetSpec) -> dg.Definitions:
             assets=[*assets, snapshot_asset(spec)],
             jobs=jobs(spec),
             schedules=[schedule] if schedule else [],
-            sensors=[sensor for sensor in (watch_sensor(spec), automation_sensor(spec)) if sensor],
+            sensors=sensors(spec),
             resources=resources(spec),
         )

@@ -6,7 +6,7 @@ from typing import Any, cast
 import dagster as dg
 from pymongo import MongoClient
 
-from assets.automation import observe_condition, partition_condition
+from assets.automation import partition_condition
 from assets.beta import beta_allowed
 from assets.checks import check_specs, run_checks
 from assets.materialize import data_version, materialize
@@ -58,7 +58,6 @@ def source_asset(spec: DatasetSpec) -> Any:
         group_name=spec.name,
         partitions_def=partitions_definition(spec),
         required_resource_keys={server_key(spec)},
-        automation_condition=observe_condition(spec),
         tags={"dagster/kind/mongodb": "", "dataset": spec.name},
     )(observe)
 

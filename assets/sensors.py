@@ -32,13 +32,55 @@ UNFINISHED = [
 ]
 
 
-def automation_sensor(spec: DatasetSpec) -> dg.SensorDefinition | None:
-    """Return the sensor that evaluates the automation conditions of one dataset; None without automation."""
-    if not spec.refresh.automation:
-        return None
+def sensors(spec: DatasetSpec) -> list[dg.SensorDefinition]:
+    """Return the sensors that a dataset asks for."""
+    found = [observe_sensor(spec), automation_sensor(spec)] if spec.refresh.automation else []
+    return [*found, watch_sensor(spec)] if spec.refresh.watch else found
+
+
+def observe_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
+    """Return the sensor that looks at the source for automation.
+
+    One look covers every partition and costs no run; only partitions that changed are recorded as observed.
+    """
+
+    @dg.sensor(
+        name=f"{spec.name}_observe",
+        minimum_interval_seconds=spec.refresh.observe_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=resource_keys(spec),
+        description=f"Observes the partitions of {spec.name} in its source.",
+    )
+    def observe(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        known = json.loads(context.cursor) if context.cursor else {}
+        with client_of(spec, context) as client:
+            assert client is not None
+            add_partitions(spec, context.instance, client)
+            keys = partition_keys(spec, context.instance)
+            versions = source_versions(spec, keys, client)
+        changed = [key for key in keys if versions[key] != known.get(key)]
+        observations = [
+            dg.AssetObservation(
+                asset_key(spec, "source"),
+                partition=None if spec.partitions.by == "none" else key,
+                tags={"dagster/data_version": versions[key]},
+            )
+            for key in changed
+        ]
+        return dg.SensorResult(
+            asset_events=observations,
+            skip_reason=f"{len(changed)} of {len(keys)} partitions changed at the source",
+            cursor=json.dumps(versions),
+        )
+
+    return observe
+
+
+def automation_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
+    """Return the sensor that evaluates the automation conditions of one dataset."""
     return dg.AutomationConditionSensorDefinition(
         f"{spec.name}_automation",
-        target=dg.AssetSelection.assets(*(asset_key(spec, name) for name in ["source", *asset_names(spec)])),
+        target=dg.AssetSelection.assets(*(asset_key(spec, name) for name in asset_names(spec))),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,
         description=f"Requests what changed in {spec.name}.",
@@ -89,10 +131,8 @@ class Watch:
         return json.dumps(asdict(self))
 
 
-def watch_sensor(spec: DatasetSpec) -> dg.SensorDefinition | None:
-    """Return the sensor that follows the change stream of one dataset; None unless it is to be watched."""
-    if not spec.refresh.watch:
-        return None
+def watch_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
+    """Return the sensor that follows the change stream of one dataset."""
 
     @dg.sensor(
         name=f"{spec.name}_watch",
@@ -143,8 +183,8 @@ def _look(
         _keep(state, begun.token)
         _observe(spec, client, state, keys, now)
         return (
-            f"{spec.name}: the change stream could not be resumed (its history is gone, or the collection "
-            f"was dropped or renamed); observed instead: {len(state.pending)} of {len(keys)} partitions differ"
+            f"{spec.name}: the change stream could not be resumed: its history is gone, or the collection "
+            f"was dropped or renamed. Observed instead: {len(state.pending)} of {len(keys)} partitions differ"
         )
     _keep(state, touched.token)
     state.note(touched.partitions, now)

@@ -47,8 +47,9 @@ def _source(spec: DatasetSpec) -> Iterator[Found]:
             ("source", "dump"),
             f"{spec.source.dump!r} climbs out with `..`; allowed: an absolute path or one below the project",
         )
-    if spec.refresh.watch and spec.source.dump is not None:
-        yield ("refresh", "watch"), "a dump cannot be watched; give source.collection, or turn watch off"
+    for way in ("watch", "automation"):
+        if getattr(spec.refresh, way) and spec.source.dump is not None:
+            yield ("refresh", way), f"a dump does not change; give source.collection, or remove {way}"
 
 
 def _partitions(spec: DatasetSpec) -> Iterator[Found]:

@@ -87,9 +87,10 @@ class Refresh(Model):
     automation: Bool = Field(False, description="Declarative automation on the observed source.")
     watch: Bool = Field(False, description="A change-stream sensor.")
     debounce_seconds: Number = Field(30, ge=0, description="Quiet time before a watched change is read.")
-    observe: Cron = Field(
-        "*/5 * * * *",
-        description="Cron expression: when automation looks at the source.",
+    observe_seconds: Int = Field(
+        300,
+        ge=10,
+        description="Interval at which automation looks at the source, which hashes it in the server.",
     )
     timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
 

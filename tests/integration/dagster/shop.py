@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -114,7 +115,9 @@ def pipeline(spec: DatasetSpec, folder: Any, monkeypatch: pytest.MonkeyPatch, ur
     """Give the dataset's jobs on an instance that lives as long as the block."""
     monkeypatch.setenv("SHARDS_ROOT", str(folder / "shards"))
     monkeypatch.setenv("MONGODB_URI", uri)
-    with dg.DagsterInstance.ephemeral() as instance:
+    home = Path(folder) / "home"
+    home.mkdir(parents=True)
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
         yield Pipeline(spec, instance, ShardStore(folder / "shards"))
 
 

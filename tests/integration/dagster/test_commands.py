@@ -26,7 +26,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dg(project: Path, *arguments: str) -> tuple[int, str]:
-    environment = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "MONGODB_URI")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "MONGODB_URI")
+    }
     done = subprocess.run(
         [DG, *arguments],
         cwd=project,

@@ -1,0 +1,207 @@
+"""What is due and when: schedules, the change stream, automation; in process, over a real MongoDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pymongo.database import Database
+
+from assets.beta import beta_allowed
+from assets.dataset import definitions_of
+from assets.resources import resources
+from assets.schedules import due_partitions, ranges, refresh_schedule
+from assets.sensors import observe_sensor, watch_sensor
+from assets.spec import DatasetSpec
+from tests.integration.dagster.shop import MONTHS, Pipeline, document, fill, goods, pipeline
+
+
+@pytest.fixture
+def shop(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> Iterator[Pipeline]:
+    fill(database)
+    spec = goods(database, refresh={"watch": True, "automation": True, "debounce_seconds": 0})
+    with pipeline(spec, tmp_path, monkeypatch, mongo_uri) as made:
+        yield made
+
+
+class Sensor:
+    """A sensor whose cursor goes from tick to tick."""
+
+    def __init__(self, spec: DatasetSpec, instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> None:
+        self.spec, self.instance, self.sensor = spec, instance, sensor
+        self.cursor: str | None = None
+
+    def tick(self) -> Any:
+        with dg.build_sensor_context(
+            self.instance, self.cursor, resources=resources(self.spec), sensor_name=self.sensor.name
+        ) as context:
+            result = self.sensor.evaluate_tick(context)
+        self.cursor = result.cursor
+        return result
+
+    def asked(self) -> list[Mapping[str, str]]:
+        return [
+            {
+                key: value
+                for key, value in request.tags.items()
+                if key not in ("dataset", "dagster/sensor_name")
+            }
+            for request in self.tick().run_requests or []
+        ]
+
+
+def test_the_change_stream_names_exactly_the_partitions_touched(
+    shop: Pipeline, database: Database[Any]
+) -> None:
+    assert shop.run().success
+    watch = Sensor(shop.spec, shop.instance, watch_sensor(shop.spec))
+    watch.tick()  # may name the very last write, whose time is the one at which the stream begins
+    database.goods.insert_one(document(2_900, 2))
+    assert watch.asked() == [{"dagster/partition": "2025-02"}]
+    assert watch.asked() == []
+    assert shop.run("2025-02").success
+
+    moved = {"$set": {"at": datetime(2025, 4, 9, tzinfo=timezone.utc)}}
+    database.goods.update_one({"_id": document(3_000, 3)["_id"]}, moved)
+    expected = {
+        "dagster/asset_partition_range_start": "2025-03",
+        "dagster/asset_partition_range_end": "2025-04",
+    }
+    assert watch.asked() == [expected]
+
+    database.goods.delete_one({"_id": document(1_000, 1)["_id"]})
+    assert watch.asked() == [{"dagster/partition": "2025-01"}]
+
+
+def test_partitions_apart_are_runs_apart_and_the_snapshot_follows(
+    shop: Pipeline, database: Database[Any]
+) -> None:
+    watch = Sensor(shop.spec, shop.instance, watch_sensor(shop.spec))
+    watch.tick()
+    database.goods.insert_many([document(1_900, 1), document(4_900, 4)])
+    requests = watch.tick().run_requests or []
+    assert [request.tags["dagster/partition"] for request in requests] == ["2025-01", "2025-04"]
+    parts = {dg.AssetKey(["goods", name]) for name in ("documents", "images", "records")}
+    assert all(set(request.asset_selection or []) == parts for request in requests)
+    (snapshot,) = watch.tick().run_requests or []
+    assert snapshot.asset_selection == [dg.AssetKey(["goods", "snapshot"])]
+    assert watch.asked() == []
+
+
+def test_changes_wait_until_it_is_quiet(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, months=[1])
+    spec = goods(database, refresh={"watch": True, "debounce_seconds": 3_600})
+    with pipeline(spec, tmp_path, monkeypatch, mongo_uri) as made:
+        watch = Sensor(spec, made.instance, watch_sensor(spec))
+        watch.tick()
+        database.goods.insert_one(document(1_900, 1))
+        result = watch.tick()
+        assert result.run_requests == []
+        assert "1 partitions wait" in str(result.skip_message)
+        state = json.loads(watch.cursor or "")
+        assert state["pending"] == ["2025-01"]
+        watch.cursor = json.dumps({**state, "changed_at": state["changed_at"] - 4_000})
+        assert watch.asked() == [{"dagster/partition": "2025-01"}]
+
+
+def test_a_lost_stream_is_said_and_observed_instead(shop: Pipeline, database: Database[Any]) -> None:
+    watch = Sensor(shop.spec, shop.instance, watch_sensor(shop.spec))
+    watch.tick()
+    database.goods.insert_one(document(2_900, 2))
+    state = json.loads(watch.cursor or "")
+    state["token"] = {"_data": "82" + "00" * 20}
+    watch.cursor = json.dumps(state)
+    assert watch.asked() == [{"dagster/partition": "2025-02"}]
+    database.goods.insert_one(document(3_900, 3))
+    assert watch.asked() == [{"dagster/partition": "2025-03"}]
+
+
+def test_only_what_changed_is_observed(shop: Pipeline, database: Database[Any]) -> None:
+    observe = Sensor(shop.spec, shop.instance, observe_sensor(shop.spec))
+    assert [event.partition for event in observe.tick().asset_events] == MONTHS
+    assert observe.tick().asset_events == []
+    database.goods.update_one({"_id": document(3_000, 3)["_id"]}, {"$set": {"price": 5.5}})
+    assert [event.partition for event in observe.tick().asset_events] == ["2025-03"]
+
+
+def test_automation_asks_for_what_changed_then_one_snapshot(shop: Pipeline, database: Database[Any]) -> None:
+    with beta_allowed():
+        definitions = definitions_of(shop.spec)
+    observe = Sensor(shop.spec, shop.instance, observe_sensor(shop.spec))
+    cursor = None
+
+    def evaluate() -> dict[str, list[str]]:
+        nonlocal cursor
+        for event in observe.tick().asset_events:
+            shop.instance.report_runless_asset_event(event)
+        with beta_allowed():
+            found = dg.evaluate_automation_conditions(definitions, shop.instance, cursor=cursor)
+        cursor = found.cursor
+        keys = [dg.AssetKey(["goods", name]) for name in ("documents", "images", "records", "snapshot")]
+        return {
+            key.path[-1]: sorted(str(part) for part in found.get_requested_partitions(key)) for key in keys
+        }
+
+    nothing: dict[str, list[str]] = {"documents": [], "images": [], "records": [], "snapshot": []}
+    assert evaluate() == nothing, "the first load is a backfill"
+    assert shop.run().success
+    evaluate()
+    assert evaluate() == nothing
+    database.goods.update_one({"_id": document(3_000, 3)["_id"]}, {"$set": {"price": 5.5}})
+    march = ["2025-03"]
+    assert evaluate() == {"documents": march, "images": march, "records": march, "snapshot": []}
+    assert shop.run("2025-03", assets=["documents", "images", "records"]).success
+    assert evaluate() == {**nothing, "snapshot": ["None"]}
+    assert evaluate() == nothing
+
+
+def test_a_schedule_takes_the_last_window_and_looks_back(database: Database[Any], tmp_path: Path) -> None:
+    refresh = {"schedule": "0 6 1 * *", "look_back": 1}
+    partitions = {"by": "time", "field": "at", "every": "month", "start": "2025-01-01"}
+    spec = goods(database, refresh=refresh, partitions=partitions)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        moment = datetime(2025, 4, 1, 6, tzinfo=timezone.utc)
+        assert due_partitions(spec, instance, moment) == ["2025-02", "2025-03"]
+        assert due_partitions(spec, instance, datetime(2025, 1, 9, tzinfo=timezone.utc)) == []
+        schedule = refresh_schedule(spec)
+        assert schedule is not None
+        with dg.build_schedule_context(
+            instance, scheduled_execution_time=moment, resources=resources(spec)
+        ) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
+        assert request.tags["dagster/asset_partition_range_start"] == "2025-02"
+        assert request.tags["dagster/asset_partition_range_end"] == "2025-03"
+
+
+def test_ranges() -> None:
+    assert ranges([], MONTHS) == []
+    assert ranges(["2025-03", "2025-01", "2025-02"], MONTHS) == [("2025-01", "2025-03")]
+    assert ranges({"2025-01", "2025-04", "gone"}, MONTHS) == [("2025-01", "2025-01"), ("2025-04", "2025-04")]
+
+
+def test_dynamic_partitions_appear(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, months=[1])
+    spec = goods(
+        database,
+        partitions={"by": "dynamic", "field": "color"},
+        refresh={"watch": True, "debounce_seconds": 0},
+    )
+    with pipeline(spec, tmp_path, monkeypatch, mongo_uri) as made:
+        watch = Sensor(spec, made.instance, watch_sensor(spec))
+        watch.tick()
+        assert made.instance.get_dynamic_partitions("goods_partitions") == ["blue", "green", "red"]
+        database.goods.insert_one({**document(1_900, 1), "color": "violet"})
+        assert watch.asked() == [{"dagster/partition": "violet"}]
+        assert made.run("violet").success
+        assert made.store.snapshot("goods").num_rows == 1
