@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import bson
@@ -15,7 +15,7 @@ from assets.mongo.columns import Columns
 from assets.mongo.errors import ReadFailed
 from assets.mongo.extract import EXACT, Extraction, Pace, Query
 from assets.mongo.order import order_key
-from assets.mongo.server import Guarantee
+from assets.mongo.server import Guarantee, SnapshotGone
 from assets.mongo.sinks import Sink
 from assets.mongo.watch import raw_id
 from assets.progress import silent
@@ -80,19 +80,41 @@ def fetch(
     columns: Columns,
     sink: Sink,
     pace: Pace,
-) -> int:
-    """Read documents by `_id` into columns, in `_id` order; how many still satisfy the query's condition."""
-    num_documents = 0
+    renew: Callable[[], Guarantee] | None = None,
+) -> bool:
+    """Read documents by `_id` into columns, in `_id` order.
+
+    Parameters
+    ----------
+    renew
+        Gives a later time to go on with when the first one is no longer in the server's history; without it
+        `SnapshotGone` is raised.
+
+    Returns
+    -------
+    bool
+        Whether all were read as of `at`.
+    """
+    exact = True
     ordered = sorted(ids, key=order_key)
     for start in range(0, len(ordered), IDS_TOGETHER):
         wanted = [value_of(raw) for raw in ordered[start : start + IDS_TOGETHER]]
         chosen = {"_id": {"$in": wanted}}
         condition = {"$and": [query.condition, chosen]} if query.condition else chosen
         part = Query(query.database, query.collection, condition, projection=query.projection)
-        num_documents += Extraction(client, part, at, columns, pace, silent).run()
+        extraction = Extraction(client, part, at, columns, pace, silent)
+        while True:
+            try:
+                extraction.run()
+                break
+            except SnapshotGone:
+                if renew is None:
+                    raise
+                exact, at = False, renew()
+                extraction.at = at
         sink.rejects(columns.take_rejects())
     columns.flush()
-    return num_documents
+    return exact
 
 
 def value_of(raw: bytes) -> Any:

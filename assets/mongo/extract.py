@@ -25,10 +25,9 @@ from assets.mongo.errors import ReadFailed, SourceError
 from assets.mongo.read_ahead import read_ahead
 from assets.mongo.rejects import Reject
 from assets.mongo.replies import MAX_BATCH, Batch, read_replies
-from assets.mongo.server import Guarantee
+from assets.mongo.server import SNAPSHOT_TOO_OLD, Guarantee, SnapshotGone
 from assets.progress import Progress, silent
 
-SNAPSHOT_TOO_OLD = 239
 PASSING_CODES = {
     6,  # HostUnreachable
     7,  # HostNotFound
@@ -59,10 +58,6 @@ EXACT: CodecOptions[Any] = CodecOptions(
     unicode_decode_error_handler="replace",
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
-
-
-class SnapshotGone(Exception):  # noqa: N818 - control flow between this module and its callers
-    """The point in time is older than the history that the server keeps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,13 @@ UNSUPPORTED = {
 }
 
 
+SNAPSHOT_TOO_OLD = 239
+
+
+class SnapshotGone(Exception):  # noqa: N818 - control flow of this package
+    """The point in time is older than the history that the server keeps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guarantee:
     """At which point in time documents are read.
@@ -66,7 +73,7 @@ def snapshot_time(client: MongoClient[Any]) -> Timestamp | None:
 def guarantee(
     client: MongoClient[Any], database: Database[Any], collection: str, wanted: Timestamp | None
 ) -> Guarantee:
-    """Find out at which point in time a collection can be read, by trying."""
+    """Find out at which point in time a collection can be read, by trying; `wanted` if the server still has it."""
     time = wanted or snapshot_time(client)
     if time is None:
         return ORDERED
@@ -78,6 +85,8 @@ def guarantee(
     except OperationFailure as error:
         if wanted is None and error.code in UNSUPPORTED:
             return ORDERED
+        if wanted is not None and error.code == SNAPSHOT_TOO_OLD:
+            return guarantee(client, database, collection, None)
         raise
     return found
 
@@ -92,7 +101,13 @@ def count(
     comment: str,
     read_preference: Any,
 ) -> int:
-    """Documents that satisfy a condition at a point in time, as the server counts them."""
+    """Documents that satisfy a condition at a point in time, as the server counts them.
+
+    Raises
+    ------
+    SnapshotGone
+        When the server no longer has the data of the point in time.
+    """
     command: dict[str, Any] = {
         "aggregate": collection,
         "pipeline": [{"$match": condition}, {"$count": "n"}],
@@ -101,6 +116,11 @@ def count(
     }
     if at.read_concern is not None:
         command["readConcern"] = at.read_concern
-    reply = database.command(command, session=session, read_preference=read_preference)
+    try:
+        reply = database.command(command, session=session, read_preference=read_preference)
+    except OperationFailure as error:
+        if error.code == SNAPSHOT_TOO_OLD:
+            raise SnapshotGone from error
+        raise
     batch = reply["cursor"]["firstBatch"]
     return int(batch[0]["n"]) if batch else 0

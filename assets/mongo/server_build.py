@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -16,14 +17,14 @@ from assets.mongo.changes import changed_ids, fetch
 from assets.mongo.columns import Columns
 from assets.mongo.connect import PREFERENCES
 from assets.mongo.errors import ReadFailed, SourceError
-from assets.mongo.extract import Extraction, Pace, Query, SnapshotGone
+from assets.mongo.extract import Extraction, Pace, Query
 from assets.mongo.fields import Field
 from assets.mongo.indexes import find_hint, index_warning, projected
 from assets.mongo.merge import merge, reject_id
 from assets.mongo.ranges import partition_filter
 from assets.mongo.rejects import Reject
 from assets.mongo.schema import ID, documents_schema
-from assets.mongo.server import Guarantee, count, guarantee, snapshot_time
+from assets.mongo.server import Guarantee, SnapshotGone, count, guarantee, snapshot_time
 from assets.mongo.sinks import Sink, Spool
 from assets.progress import Progress, silent
 from assets.spec import DatasetSpec
@@ -35,7 +36,7 @@ OVERLAP = timedelta(minutes=5)
 MAX_CHANGED_SHARE = 0.3
 """When more than this changed, reading everything is cheaper than reading the changes."""
 
-REPLAYS = 5
+REPLAYS = 20
 
 
 @dataclass(slots=True)
@@ -89,9 +90,10 @@ class ServerRead:
         at = guarantee(self.client, self._database, names[0], self.cluster_time)
         if previous is not None and at.cluster_time is not None:
             sink = open_sink()
-            outcome = self._incremental(names[0], at, previous, sink)
-            if outcome is not None:
-                return sink, outcome
+            with suppress(SnapshotGone):
+                outcome = self._incremental(names[0], at, previous, sink)
+                if outcome is not None:
+                    return sink, outcome
         sink = open_sink()
         try:
             return sink, self._full(names, at, sink)
@@ -152,11 +154,11 @@ class ServerRead:
                 outcome.warnings.append(warning)
             extraction = Extraction(self.client, query, at, columns, self._pace, self._progress(outcome))
             extraction.total = self._estimate(name)
+            expected = self._count(query, at)
             num_documents = self._drain(extraction, columns, sink)
             outcome.num_documents += num_documents
             outcome.num_resumed += extraction.num_resumed
-            if query.pipeline is None:
-                self._check_count(query, at, num_documents, outcome)
+            self._check_count(query, at, expected, num_documents, outcome)
         return outcome
 
     def _progress(self, outcome: Outcome) -> Progress:
@@ -180,8 +182,11 @@ class ServerRead:
         sink.rejects(columns.take_rejects())
         return num_documents
 
-    def _check_count(self, query: Query, at: Guarantee, num_documents: int, outcome: Outcome) -> None:
-        expected = count(
+    def _count(self, query: Query, at: Guarantee) -> int | None:
+        """What the server counts; None where a pipeline makes the documents."""
+        if query.pipeline is not None:
+            return None
+        return count(
             self._database,
             query.collection,
             dict(query.condition),
@@ -190,6 +195,13 @@ class ServerRead:
             comment=self._pace.comment,
             read_preference=self._pace.read_preference,
         )
+
+    @staticmethod
+    def _check_count(
+        query: Query, at: Guarantee, expected: int | None, num_documents: int, outcome: Outcome
+    ) -> None:
+        if expected is None:
+            return
         outcome.server_count = (outcome.server_count or 0) + expected
         if at.cluster_time is not None and expected != num_documents:
             raise ReadFailed(
@@ -205,7 +217,8 @@ class ServerRead:
         query = self._query(name, plain=True)
         schema = documents_schema(self.fields)
         outcome = Outcome(Guarantee(began, "snapshot"), mode="ranges and replay")
-        with Spool(schema) as base, Spool(schema) as now:
+        with ExitStack() as stack:
+            base = stack.enter_context(Spool(schema))
             columns = self._columns(base)
             extraction = Extraction(
                 self.client, query, Guarantee(began, "snapshot"), columns, self._pace, self.progress
@@ -215,27 +228,33 @@ class ServerRead:
                     self._drain(extraction, columns, base)
                     break
                 except SnapshotGone:
-                    extraction.at = Guarantee(snapshot_time(self.client), "snapshot")
+                    extraction.at = self._present()
             outcome.num_resumed = extraction.num_resumed
+            # Every round reads what changed since the one before; the last one is short enough for one time.
             for _ in range(REPLAYS):
-                at = Guarantee(snapshot_time(self.client), "snapshot and replay")
+                at = self._present()
                 assert at.cluster_time is not None
                 changed = changed_ids(self.client, query.database, name, began, at.cluster_time)
-                with Spool(schema) as now:
-                    try:
-                        fetch(self.client, query, at, changed, self._columns(now), now, self._pace)
-                        merged = _Counting(sink)
-                        merge(base.batches(), base.rejected, changed, now.table(), now.rejected, merged)
-                    except SnapshotGone:
-                        continue
+                outcome.num_changed += len(changed)
+                expected = self._count(query, at)
+                now = stack.enter_context(Spool(schema))
+                columns = self._columns(now)
+                if fetch(self.client, query, at, changed, columns, now, self._pace, self._present):
+                    merged = _Counting(sink)
+                    merge(base.batches(), base.rejected, changed, now.table(), now.rejected, merged)
                     outcome.guarantee = at
-                    outcome.num_changed = len(changed)
                     outcome.num_documents = merged.num_documents
-                    self._check_count(query, at, merged.num_documents, outcome)
+                    self._check_count(query, at, expected, merged.num_documents, outcome)
                     return outcome
+                following = stack.enter_context(Spool(schema))
+                merge(base.batches(), base.rejected, changed, now.table(), now.rejected, following)
+                base, began = following, at.cluster_time
         raise ReadFailed(
             f"{query.database}.{name}: documents change faster than the changes can be read; nothing was published"
         )
+
+    def _present(self) -> Guarantee:
+        return Guarantee(snapshot_time(self.client), "snapshot and replay")
 
     def _incremental(self, name: str, at: Guarantee, previous: Version, sink: Sink) -> Outcome | None:
         """Fetch what is newer than the version before and merge; None when all must be read."""
@@ -245,6 +264,7 @@ class ServerRead:
         if since is None or None in reject_ids:
             return None
         query = self._query(name)
+        expected = self._count(query, at)
         present = self._ids(query, at, {})
         updated = self.spec.source.updated_field
         newer = {
@@ -272,7 +292,7 @@ class ServerRead:
             )
         outcome.num_changed = len(everything)
         outcome.num_documents = merged.num_documents
-        self._check_count(query, at, merged.num_documents, outcome)
+        self._check_count(query, at, expected, merged.num_documents, outcome)
         return outcome
 
     def _ids(self, query: Query, at: Guarantee, more: dict[str, Any]) -> pa.Array:
