@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shards import Column, CommitConflict, ShardStore
+from tests.crash.shards.rewrites import read_under_rewrites
 
 DATASET, ASSET = "contention", "records"
 
@@ -83,13 +84,19 @@ def contend(directory: Path, num_processes: int, num_commits: int, num_partition
 
 
 def main() -> None:
-    """Run 16 processes and 10,000 commits."""
+    """Run 16 processes and 10,000 commits, and a reader under a thousand rewrites."""
     num_commits = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="contention-") as directory:
         found, conflicts = contend(Path(directory), 16, num_commits, 8)
     seconds = time.monotonic() - began
     print(f"{found} commits by 16 processes, {conflicts} conflicts, none lost, no fork, {seconds:.0f} s")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="rewrites-") as directory:
+        num_read, num_seen = read_under_rewrites(Path(directory), num_commits // 10)
+    seconds = time.monotonic() - began
+    text = f"{num_read} reads of {num_seen} snapshots, 0 mixed, {seconds:.0f} s"
+    print(f"{num_commits // 10} rewrites with gc, {text}")
 
 
 if __name__ == "__main__":

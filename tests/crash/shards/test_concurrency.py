@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from shards import Column, LeaseLost, NotFound, ShardStore
+from shards import NotFound, ShardStore
 from tests.crash.shards.contention import contend
+from tests.crash.shards.rewrites import DATASET, read_under_rewrites, write_all
 
-DATASET = "rewrites"
-NUM_REWRITES = 1000
-KEYS = ("a", "b", "c")
+NUM_REWRITES = 150
+"""`python -m tests.crash.shards.contention` runs a thousand."""
 
 
 @pytest.fixture
@@ -38,76 +34,19 @@ def test_sixteen_writers_lose_nothing(directory: Path) -> None:
     assert conflicts > 0
 
 
-def _rewrite(root: str, num_rounds: int, ready: Any) -> None:
-    store = ShardStore(root)
-    for stamp in range(num_rounds):
-        _write_all(store, stamp)
-        if stamp == 0:
-            ready.set()
-        store.gc(DATASET, keep=1, grace_seconds=0.0, dry_run=False)
-
-
-def _write_all(store: ShardStore, stamp: int) -> None:
-    with store.begin_snapshot(DATASET) as snapshot:
-        for key in KEYS:
-            with store.begin(DATASET, "documents", key) as attempt:
-                ids = pa.table({"_id": pa.array([b"%d" % stamp] * 4, pa.large_binary())})
-                attempt.table("documents", ids.schema).append(ids)
-                documents = attempt.commit().version
-            with store.begin(DATASET, "records", key, shard_bytes=16) as attempt:
-                attempt.column(Column("x", "npy", "<i8")).append(np.full(4, stamp, "<i8"))
-                text = attempt.column(Column("t", "arrow", arrow_type="large_string", kind="text"))
-                text.append(pa.array([str(stamp)] * 4, pa.large_string()))
-                records = attempt.commit(inputs={"documents": documents.number}).version
-            snapshot.pin(documents)
-            snapshot.pin(records)
-        snapshot.index("train", np.arange(12, dtype=np.uint32))
-        snapshot.commit(statistics={"stamp": stamp})
-
-
 def test_a_reader_under_rewrites_and_gc_never_sees_a_mixture(directory: Path) -> None:
-    """The reader leases the latest snapshot, waits a little, and reads all of it file by file."""
-    num_read, num_late = 0, 0
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    writer = context.Process(target=_rewrite, args=(str(directory), NUM_REWRITES, ready))
-    writer.start()
-    assert ready.wait(60)
-    store = ShardStore(directory)
-    seen = set()
-    while writer.is_alive():
-        number = store.versions(DATASET, "snapshot")[-1]
-        try:
-            lease = store.lease(DATASET, number, ttl_seconds=60)
-        except (NotFound, LeaseLost):
-            num_late += 1  # collected between the listing and the lease: take the next
-            continue
-        with lease:
-            snapshot = store.snapshot(DATASET, number)
-            stamp = snapshot.statistics["stamp"]
-            assert snapshot.column("x").read().tolist() == [stamp] * 12
-            assert snapshot.column("t").read().to_pylist() == [str(stamp)] * 12
-            for version in snapshot.versions["documents"]:
-                assert version.table("documents").read()["_id"].to_pylist() == [str(stamp).encode()] * 4
-            lease.check()
-        num_read += 1
-        seen.add(number)
-    writer.join()
-    assert writer.exitcode == 0
-    seen_text = f"{num_read} reads of {len(seen)} snapshots, {num_late} late"
-    print(f"{NUM_REWRITES} rewrites with gc, {seen_text}, 0 mixed")
-    assert len(seen) > 5
-    assert not store.verify(full=True).damages
-    assert len(store.versions(DATASET, "records", "a")) <= 2 + len(seen)
+    num_read, num_seen = read_under_rewrites(directory, NUM_REWRITES)
+    print(f"{NUM_REWRITES} rewrites with gc, {num_read} reads of {num_seen} snapshots, 0 mixed")
+    assert num_seen > 5
 
 
 def test_an_unleased_reader_keeps_what_it_has_mapped(tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    _write_all(store, 1)
+    write_all(store, 1)
     column = store.snapshot(DATASET).column("x")
     rows = column.read(0, 2)
     for stamp in (2, 3):
-        _write_all(store, stamp)
+        write_all(store, stamp)
     store.gc(DATASET, keep=1, grace_seconds=0.0, dry_run=False)
     assert store.versions(DATASET, "records", "a") == [3]
     assert rows.tolist() == [1, 1]

@@ -20,7 +20,7 @@ def build(store: ShardStore, *, shift: int = 0) -> None:
         attempt.table("documents", schema).append(pa.table({"_id": ids}))
         documents = attempt.commit().version
     inputs = {"documents": documents.number}
-    with store.begin(DATASET, "images", shard_bytes=2000) as attempt:
+    with store.begin(DATASET, "images", shard_bytes=1000) as attempt:
         picture = Column("picture", "npy", "|u1", (8, 6, 3), kind="image", attributes={"layout": "hwc"})
         attempt.column(picture).append(
             (rows[:, None, None, None] * 20 + np.arange(3)).repeat(8, 1).repeat(6, 2).astype("|u1")
