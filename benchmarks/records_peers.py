@@ -1,6 +1,6 @@
-"""The same fit and transform by other means: plain Arrow and NumPy, scikit-learn, Hugging Face datasets, dicts.
+"""The same fit and transform by other means: Arrow and NumPy, scikit-learn, Hugging Face datasets, dicts.
 
-Each reads the documents table from the same mapped files and leaves `.npy` files: dense float32 (rows, 4), codes
+Each reads the documents from the same mapped files and leaves `.npy` files: dense float32 (rows, 4), codes
 int32 (rows, 3), embeddings float32 (rows, 32) and the split. None of them rejects, checks ranges, keeps
 statistics or publishes a version; what they share with ours is the arithmetic.
 """
@@ -86,12 +86,7 @@ class Peers:
                 for pair in pc.value_counts(batch[name]):
                     value = pair["values"].as_py()
                     counts[name][value] = counts[name].get(value, 0) + pair["counts"].as_py()
-        vocabularies = {
-            name: pa.array(
-                sorted(found, key=lambda value, found=found: (-found[value], value)), pa.large_string()
-            )  # type: ignore[misc]
-            for name, found in counts.items()
-        }
+        vocabularies = {name: pa.array(by_count(found), pa.large_string()) for name, found in counts.items()}
         return moments, [low, high], vocabularies
 
     def arrow_numpy(self) -> None:
@@ -139,7 +134,7 @@ class Peers:
             for name in VOCABULARIES:
                 counts[name][row[name]] = counts[name].get(row[name], 0) + 1
         code_of = {
-            name: {value: code + 1 for code, value in enumerate(sorted(found, key=lambda v: (-found[v], v)))}
+            name: {value: code + 1 for code, value in enumerate(by_count(found))}
             for name, found in counts.items()
         }
         dense, codes, embeddings, split = self.outputs()
@@ -161,38 +156,28 @@ class Peers:
             yield from batch.to_pylist()
 
     def scikit_learn(self) -> None:
-        """A ColumnTransformer over a pandas frame, everything in memory."""
-        from sklearn.compose import ColumnTransformer
+        """Its scalers and encoders over whole columns in memory."""
         from sklearn.impute import SimpleImputer
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import MinMaxScaler, OrdinalEncoder, StandardScaler
 
         table = self.documents.table("documents").read()
-        frame = table.select([*STANDARDIZED, "age", *VOCABULARIES, "name"]).to_pandas()
+        values = np.stack([numbers(table[name].combine_chunks()) for name in (*STANDARDIZED, "age")], axis=1)
+        strings = np.stack([table[name].to_numpy() for name in VOCABULARIES], axis=1)
         constant = {"strategy": "constant", "fill_value": 0.0}
-        transformer = ColumnTransformer(
-            [
-                ("s", make_pipeline(StandardScaler(), SimpleImputer(**constant)), list(STANDARDIZED)),
-                ("m", make_pipeline(MinMaxScaler(), SimpleImputer(**constant)), ["age"]),
-                (
-                    "v",
-                    OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-                    list(VOCABULARIES),
-                ),
-            ]
-        )
-        made = transformer.fit_transform(frame)
+        encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
         dense, codes, embeddings, split = self.outputs()
-        dense[:] = made[:, :4]
-        codes[:, :2] = made[:, 4:6] + 1
-        codes[:, 2] = [bucket(value) for value in frame["name"]]
+        dense[:, :3] = make_pipeline(StandardScaler(), SimpleImputer(**constant)).fit_transform(values[:, :3])
+        dense[:, 3:] = make_pipeline(MinMaxScaler(), SimpleImputer(**constant)).fit_transform(values[:, 3:])
+        codes[:, :2] = encoder.fit_transform(strings) + 1
+        codes[:, 2] = [bucket(value) for value in table["name"].to_pylist()]
         embeddings[:] = table["emb"].combine_chunks().flatten().to_numpy().reshape(-1, LENGTH)
         ids = np.frombuffer(b"".join(value[1:] for value in table["_id"].to_pylist()), np.uint8)
         split[:] = split_of(ids.reshape(-1, 12))
 
     def hugging_face(self) -> None:
         """`datasets.map` over Arrow batches with NumPy inside; the fit is done outside, there is none."""
-        import datasets
+        import datasets  # type: ignore[import-not-found,unused-ignore]
 
         datasets.disable_progress_bars()
         moments, (low, high), vocabularies = self.fit()
@@ -232,6 +217,11 @@ class Peers:
             remove_columns=data.column_names,
             cache_file_name=str(self.directory / "mapped.arrow"),
         )
+
+
+def by_count(counts: dict[str, int]) -> list[str]:
+    """Order values by falling count, ties by the value."""
+    return sorted(counts, key=lambda value: (-counts[value], value))
 
 
 def numbers(array: pa.Array) -> Floats:
