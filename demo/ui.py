@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from pymongo import MongoClient
 
@@ -19,7 +19,7 @@ URI = "MONGODB_URI"
 PORT = 3000
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Start what is needed, print the address, run `dg dev` until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m demo.ui", description=__doc__)
     parser.add_argument(
@@ -31,19 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             os.environ[URI] = ensure_running()
         except MongodError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            sys.exit(f"error: {error}")
         with MongoClient[dict[str, object]](os.environ[URI]) as client:
             seed(client)
     port = chosen.port or (free_port() if port_is_busy(PORT) else PORT)
     print(f"Dagster: open http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it, `make stop` ends MongoDB")
     sys.stdout.flush()
+    become_dg_dev(port)
+
+
+def become_dg_dev(port: int) -> NoReturn:
+    """Replace this process, so that what is sent to it reaches Dagster."""
     dg = Path(sys.executable).with_name("dg")
-    try:
-        return subprocess.call([dg, "dev", "--host", "127.0.0.1", "--port", str(port)])
-    except KeyboardInterrupt:  # dg got it, too, and has ended by itself
-        return 0
+    os.execv(dg, [str(dg), "dev", "--host", "127.0.0.1", "--port", str(port)])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
