@@ -110,7 +110,8 @@ class _Bits:
         if np.any(set_always):  # such shards have no bits; any byte of the span will do
             index = np.where(set_always, self._span.starts.max(), index)
         found = np.take(self._span.parts, index, mode="clip") >> (bits & 7).astype(np.uint8) & 1
-        return found.astype(np.bool_) | set_always
+        are_set: npt.NDArray[np.bool_] = found.astype(np.bool_) | set_always
+        return None if are_set.all() else are_set
 
 
 class _FixedNode:
@@ -159,7 +160,7 @@ class _BoolNode:
         """Copy rows."""
         values = self._values.gather(shards, rows)
         return cells.Fixed(
-            np.zeros(len(rows), np.bool_) if values is None else values, self._bits.gather(shards, rows)
+            np.ones(len(rows), np.bool_) if values is None else values, self._bits.gather(shards, rows)
         )
 
 

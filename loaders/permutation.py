@@ -40,8 +40,9 @@ def key_of(*parts: int) -> int:
     key = 0
     for part in parts:
         key = splitmix64(key ^ splitmix64(part & WORD))
-        if part >> 64 not in (0, -1):
-            key = splitmix64(key ^ splitmix64((part >> 64) & WORD))
+        while part >> 64 not in (0, -1):  # the further words of a large number are mixed in another way
+            part >>= 64
+            key = splitmix64(~key & WORD ^ splitmix64(part & WORD))
     return key
 
 

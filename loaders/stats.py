@@ -92,6 +92,8 @@ class Meter:
 
     def paused(self) -> None:
         """Stop the clock: no iterator is in use."""
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
         self._since = None
 
     def stats(self) -> LoaderStats:
