@@ -3,8 +3,8 @@
     python -m fuzz.documents [--num 1000000] [--seed 0]
 
 A document that `bson.decode` refuses must be rejected; one that it accepts must give exactly what
-`fuzz.reference` says, a row or a reject. Every document ends at an unreadable page, so that a read behind its end
-kills the process, and begins behind garbage.
+`fuzz.reference` says, a row or a reject. Every document ends at an unreadable page, so that a read behind its
+end kills the process.
 """
 
 from __future__ import annotations
@@ -101,8 +101,25 @@ def make_document(rng: random.Random) -> bytes:
         "owner": ObjectId(),
         "key": uuid_value(rng),
         "amount": Decimal128(str(rng.random())),
-        "anything": rng.choice([1, "a", [1, {"b": None}], {"deep": {"er": [[]]}}, MinKey(), MaxKey(), Regex("a.*", "i"), Timestamp(1, 2), Code("f()"), Code("g()", {"x": 1}), Decimal128("NaN"), None]),
-        "place": rng.choice([{"city": text, "position": {"latitude": 47.5, "z": 1}}, {"position": None}, None, {}]),
+        "anything": rng.choice(
+            [
+                1,
+                "a",
+                [1, {"b": None}],
+                {"deep": {"er": [[]]}},
+                MinKey(),
+                MaxKey(),
+                Regex("a.*", "i"),
+                Timestamp(1, 2),
+                Code("f()"),
+                Code("g()", {"x": 1}),
+                Decimal128("NaN"),
+                None,
+            ]
+        ),
+        "place": rng.choice(
+            [{"city": text, "position": {"latitude": 47.5, "z": 1}}, {"position": None}, None, {}]
+        ),
         "vector": rng.choice([[1.0, 2.0, 3], [], [0.5] * 3, None]),
         "numbers": [rng.randrange(-100, 100) for _ in range(rng.randrange(12))],
         "words": rng.choice([["a", text], [], None]),
@@ -141,18 +158,24 @@ def mutate(rng: random.Random, document: bytes) -> bytes:
             data[place : place + 4] = struct.pack("<i", rng.choice(INTERESTING))
         elif kind == 3:
             old = int.from_bytes(data[place : place + 4], "little", signed=True)
-            data[place : place + 4] = struct.pack("<i", max(-(1 << 31), min((1 << 31) - 1, old + rng.choice([-1, 1, 4, -4]))))
+            data[place : place + 4] = struct.pack(
+                "<i", max(-(1 << 31), min((1 << 31) - 1, old + rng.choice([-1, 1, 4, -4])))
+            )
         elif kind == 4:
             data[place : place + rng.randrange(1, 9)] = b""
         elif kind == 5:
             data[place:place] = rng.randbytes(rng.randrange(1, 9))
         elif kind == 6:
-            data[place] = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 127, 255])
+            data[place] = rng.choice(
+                [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 127, 255]
+            )
         elif kind == 7:
             start = rng.randrange(4, len(data))
             data[place:place] = data[start : start + rng.randrange(1, 40)]
         else:
-            data[place : place + 1] = rng.choice([b"\xc3\xa9", b"\xff", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\0", b"\xc0\x80"])
+            data[place : place + 1] = rng.choice(
+                [b"\xc3\xa9", b"\xff", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\0", b"\xc0\x80"]
+            )
         if len(data) < 5:
             data = bytearray(document)
     data[:4] = struct.pack("<i", len(data))

@@ -14,7 +14,7 @@ FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127:
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-class Unfit(Exception):  # noqa: N818 - a verdict
+class Unfit(Exception):
     """The document does not fit the fields."""
 
 
@@ -74,7 +74,9 @@ def _field(value: Value, segments: list[str], type_: FieldType, field: Field) ->
             return _absent(field)
         if array.bson_type != 4 or not isinstance(type_, ListOf):
             raise Unfit
-        plain = Field(field.name, ".".join(rest), type_.element, True, field.coerce, field.minimum, field.maximum)
+        plain = Field(
+            field.name, ".".join(rest), type_.element, True, field.coerce, field.minimum, field.maximum
+        )
         elements = [
             _field(element, rest, type_.element, plain) if rest else _element(element, type_.element, field)
             for _, element in array.elements
@@ -135,7 +137,10 @@ def _convert(value: Value, type_: FieldType, field: Field) -> Any:
     if isinstance(type_, Struct):
         if value.bson_type != 3:
             raise Unfit
-        return {member.name: _field(value, member.path.split("."), member.type, member) for member in type_.members}
+        return {
+            member.name: _field(value, member.path.split("."), member.type, member)
+            for member in type_.members
+        }
     if isinstance(type_, AnyOf):
         for alternative in type_.alternatives:
             try:

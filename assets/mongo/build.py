@@ -52,8 +52,8 @@ def build_documents(
     client
         Connected client; None when the source is a dump.
     store
-        Receives the version: the table `documents` (`_id`, then a column a field, in `_id` order) and the table
-        `rejects` (documents that do not fit, with path and reason).
+        Receives the version: the table `documents` (`_id`, then a column a field, in `_id` order) and the
+        table `rejects` (documents that do not fit, with path and reason).
     run_id
         Kept as provenance.
     cluster_time
@@ -157,5 +157,3 @@ def fingerprint(spec: DatasetSpec, partition: str, fields: Sequence[Field]) -> s
         [repr(field) for field in fields],
     ]
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
-
-

@@ -1,8 +1,8 @@
 """Lossless conversions between BSON types, for fields that declare `coerce`.
 
-They happen in Python, one value at a time: the walker collects the values of a document that need one, and walks
-the document again with the results. A conversion gives the value exactly or not at all; a decimal text counts as
-exact for a double when it is what the double's shortest text denotes.
+They happen in Python, one value at a time: the walker collects the values of a document that need one, and
+walks the document again with the results. A conversion gives the value exactly or not at all; a decimal text
+counts as exact for a double when it is what the double's shortest text denotes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ISO_DATE = re.compile(
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-class NotLossless(Exception):  # noqa: N818 - control flow inside this module
+class NotLossless(Exception):
     """A value cannot become the wanted type; `reason` is one of the walker's codes."""
 
     def __init__(self, reason: int) -> None:

@@ -74,7 +74,13 @@ class Columns:
             self._provide(target, FIRST_ENTRIES, FIRST_BYTES)
 
     def feed(
-        self, data: Bytes, start: int = 0, stop: int | None = None, *, array: bool = False, partial: bool = False
+        self,
+        data: Bytes,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        array: bool = False,
+        partial: bool = False,
     ) -> int:
         """Walk the documents in `data[start:stop]`; how many there are.
 

@@ -1,4 +1,4 @@
-"""Connections to MongoDB: options that are kind to the server, errors that never show the connection string."""
+"""Connections to MongoDB: options kind to the server, errors without the connection string."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PREFERENCES = {
 def connect(source: Source) -> MongoClient[dict[str, Any]]:
     """Open a client for a source; the caller closes it.
 
-    Every kind of connection string that PyMongo reads is taken (`mongodb+srv`, TLS, SCRAM, X.509, ...); options
-    in it win over the ones set here.
+    Every kind of connection string that PyMongo reads is taken (`mongodb+srv`, TLS, SCRAM, X.509, ...);
+    options in it win over the ones set here.
 
     Raises
     ------

@@ -70,7 +70,9 @@ def find_files(dump: str, database: str | None = None) -> list[DumpFile]:
         below = [child for child in sorted(root.iterdir()) if child.is_dir() and _documents(child)]
         if len(below) > 1:
             names = ", ".join(child.name for child in below)
-            raise SourceError(f"dump {dump!r} holds several databases; choose one by source.database: {names}")
+            raise SourceError(
+                f"dump {dump!r} holds several databases; choose one by source.database: {names}"
+            )
         found = _documents(below[0]) if below else []
     if not found:
         raise SourceError(f"dump {dump!r}: no .bson or .bson.gz file inside")
@@ -210,5 +212,3 @@ def _blocks(pieces: _Pieces) -> Iterator[None]:
                 pieces.fail("documents behind the end of a collection")
         else:
             yield None
-
-

@@ -22,7 +22,7 @@ from assets.spec import DatasetSpec
 SORTED_TOGETHER = 16_384
 
 
-class OutOfOrder(Exception):  # noqa: N818 - control flow of this module
+class OutOfOrder(Exception):
     """A dump is not in `_id` order."""
 
 
@@ -55,7 +55,8 @@ def check_dump(spec: DatasetSpec) -> None:
         wrong.append(f"partitions by {spec.partitions.by}")
     if wrong:
         raise SourceError(
-            f"{spec.name}: {' and '.join(wrong)} cannot be used with source.dump, which is read without a server; "
+            f"{spec.name}: {' and '.join(wrong)} cannot be used with source.dump, which is "
+            "read without a server; "
             "restore the dump into one, or dump what is wanted with mongodump --query"
         )
 

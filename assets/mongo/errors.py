@@ -2,8 +2,8 @@
 
 MongoError
 ├── FieldError          fields that contradict each other or a path that cannot be read
-├── SourceError         the source as declared cannot be read: no such collection, wrong options, no right to read
-├── BrokenBatch         bytes that are no sequence of BSON documents
+├── SourceError         the source as declared cannot be read: no such collection, wrong options, no right to
+read ├── BrokenBatch         bytes that are no sequence of BSON documents
 └── ReadFailed          a read that was retried as often as allowed, or whose point in time is gone
 """
 
@@ -22,9 +22,9 @@ class SourceError(MongoError):
     """The source as declared cannot be read."""
 
 
-class BrokenBatch(MongoError):  # noqa: N818 - a noun of the domain
+class BrokenBatch(MongoError):
     """Bytes that should be BSON documents, one after the other, are not."""
 
 
-class ReadFailed(MongoError):  # noqa: N818 - a noun of the domain
+class ReadFailed(MongoError):
     """A read could not be completed; nothing has been published."""

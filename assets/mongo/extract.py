@@ -62,7 +62,7 @@ EXACT: CodecOptions[Any] = CodecOptions(
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """The last document that was read: its `_id`, and how many in a row had it (a pipeline may repeat them)."""
+    """The last document that was read: its `_id`, and how many in a row had it (pipelines may repeat it)."""
 
     id: Any
     num_documents: int
@@ -268,7 +268,11 @@ class Extraction:
         if start < batch.stop:
             self.num_documents += self.columns.feed(batch.data, start, batch.stop, array=True)
             last = self.columns.last_place()
-            self._tail = (batch, last, 1 if self.query.pipeline is None else self._repeats(batch, start, last))
+            self._tail = (
+                batch,
+                last,
+                1 if self.query.pipeline is None else self._repeats(batch, start, last),
+            )
         return skip
 
     def _repeats(self, batch: Batch, start: int, last: int) -> int:

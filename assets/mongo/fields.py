@@ -41,7 +41,7 @@ class Struct:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One value of several scalar types; an Arrow struct with one child an alternative, exactly one non-null."""
+    """One value of several scalar types: an Arrow struct, one child an alternative, exactly one non-null."""
 
     alternatives: tuple[Scalar, ...]
 

@@ -14,7 +14,7 @@ from assets.spec.partitions import DynamicPartitions, HashPartitions, NoPartitio
 
 SAMPLE = 64
 WORTH = 0.8
-"""Fields that make up more of the documents than this are not projected: the server's work buys too little."""
+"""Fields that make up more of the documents than this are not projected: it would buy too little."""
 
 
 def partition_field(spec: DatasetSpec) -> str | None:
@@ -42,9 +42,7 @@ def find_hint(spec: DatasetSpec, database: Database[Any], collection: str) -> st
     return None
 
 
-def index_warning(
-    spec: DatasetSpec, database: Database[Any], command: Mapping[str, Any]
-) -> str | None:
+def index_warning(spec: DatasetSpec, database: Database[Any], command: Mapping[str, Any]) -> str | None:
     """Say how to make the index that a partition's read lacks, None when the server uses one.
 
     Asks the server how it would run the command.
@@ -87,7 +85,13 @@ def projected(
     Only members at the top are ever projected: below them, a projection hides values of the wrong type.
     """
     reply = database.command(
-        {"find": collection, "filter": dict(condition), "limit": SAMPLE, "singleBatch": True, "batchSize": SAMPLE},
+        {
+            "find": collection,
+            "filter": dict(condition),
+            "limit": SAMPLE,
+            "singleBatch": True,
+            "batchSize": SAMPLE,
+        },
         codec_options=RAW,
     )
     _, batch = read_cursor(memoryview(reply.raw))

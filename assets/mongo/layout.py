@@ -142,8 +142,8 @@ PATCH_BITS = 256  # the data are the eight bytes of the entry, bounds already ch
 
 # Outcomes of a value or a document.
 OK = 0
-MISSING, NULL, WRONG_TYPE, OUT_OF_RANGE, INEXACT, WRONG_LENGTH, DUPLICATE, BAD_UTF8, CORRUPT, TOO_DEEP = range(
-    1, 11
+MISSING, NULL, WRONG_TYPE, OUT_OF_RANGE, INEXACT, WRONG_LENGTH, DUPLICATE, BAD_UTF8, CORRUPT, TOO_DEEP = (
+    range(1, 11)
 )
 GROW = 11  # a buffer is too small; nothing of the document is kept
 CONVERT = 12  # values wait for a conversion; nothing of the document is kept
@@ -154,8 +154,8 @@ MAX_DEPTH = 200  # the server's own limit on nesting
 MAX_FRAMES = 3 * MAX_DEPTH + 8
 
 # Sizes of BSON types that are no fixed number of bytes.
-SIZE_UNKNOWN, SIZE_TEXT, SIZE_CONTAINER, SIZE_BINARY, SIZE_REGEX, SIZE_DBPOINTER, SIZE_SCOPE, SIZE_BOOL = range(
-    -1, -9, -1
+SIZE_UNKNOWN, SIZE_TEXT, SIZE_CONTAINER, SIZE_BINARY, SIZE_REGEX, SIZE_DBPOINTER, SIZE_SCOPE, SIZE_BOOL = (
+    range(-1, -9, -1)
 )
 
 # BSON types.

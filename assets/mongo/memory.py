@@ -1,7 +1,8 @@
 """Loads, stores and copies at plain addresses, for functions compiled by Numba.
 
 Everything that the walker touches is reached by a 64-bit address: the reply of the server, the tables of the
-plan and the column buffers. One type for everything gives one specialization and a short compile time. None of
+plan and the column buffers. One type for everything gives one specialization and a short compile time. None
+of
 these functions checks anything: whoever calls them has compared the address with the end of its buffer first.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from llvmlite import ir
 from numba import njit, types
@@ -23,12 +24,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inner(function: Function) -> Function:
     """Compile a function that other compiled functions call; it becomes part of them."""
-    return _plain_types(njit(nogil=True, error_model="numpy")(function))
+    compiled: Function = _plain_types(njit(nogil=True, error_model="numpy")(function))
+    return compiled
 
 
 def inline(function: Function) -> Function:
     """Compile a short function that is called for every value, without the cost of a call."""
-    return _plain_types(njit(nogil=True, error_model="numpy", forceinline=True)(function))
+    compiled: Function = _plain_types(njit(nogil=True, error_model="numpy", forceinline=True)(function))
+    return compiled
 
 
 def _plain_types(dispatcher: Any) -> Any:
@@ -36,7 +39,8 @@ def _plain_types(dispatcher: Any) -> Any:
     template = dispatcher.get_call_template
 
     def get_call_template(arguments: Any, keywords: Any) -> Any:
-        return template([types.unliteral(one) for one in arguments], keywords)
+        plain = [one.literal_type if isinstance(one, types.Literal) else one for one in arguments]
+        return template(plain, keywords)
 
     dispatcher.get_call_template = get_call_template
     return dispatcher
@@ -49,20 +53,24 @@ def entry(function: Function) -> Function:
     `NUMBA_CACHE_DIR`; without a writable place the function is compiled in every process.
     """
     try:
-        compiled: Function = njit(nogil=True, cache=True, error_model="numpy")(function)
+        compiled: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError as error:  # Numba: "cannot cache function ...: no locator available"
         warnings.warn(f"compiled code is not kept between runs ({error}); set NUMBA_CACHE_DIR", stacklevel=2)
         return inner(function)
-    return compiled
+    return cast("Function", compiled)
 
 
 def fingerprint(*modules: str) -> str:
-    """Hash of the sources of compiled modules, so that a change in one of them makes old machine code stale."""
+    """Hash of the sources of compiled modules: a change in one of them makes old machine code stale."""
     directory = Path(__file__).parent
     digest = hashlib.sha256()
     for module in ("memory", *modules):
         digest.update((directory / f"{module}.py").read_bytes())
     return digest.hexdigest()
+
+
+raw_memcpy: Any = cgutils.raw_memcpy
+make_intrinsic: Any = intrinsic
 
 
 def _pointer(builder: Any, address: Any, bits: int) -> Any:
@@ -79,7 +87,7 @@ def _load(bits: int, signed: bool) -> Any:
 
         return types.int64(types.int64), code
 
-    return intrinsic(typing)
+    return make_intrinsic(typing)
 
 
 def _store(bits: int) -> Any:
@@ -91,19 +99,17 @@ def _store(bits: int) -> Any:
 
         return types.void(types.int64, types.int64), code
 
-    return intrinsic(typing)
+    return make_intrinsic(typing)
 
 
-load8 = _load(8, signed=False)
-load32 = _load(32, signed=True)
-load64 = _load(64, signed=True)
-store8 = _store(8)
-store64 = _store(64)
+load8: Callable[[int], int] = _load(8, signed=False)
+load32: Callable[[int], int] = _load(32, signed=True)
+load64: Callable[[int], int] = _load(64, signed=True)
+store8: Callable[[int, int], None] = _store(8)
+store64: Callable[[int, int], None] = _store(64)
 
 
-@intrinsic
-def load_double(context: Any, address: Any) -> Any:
-    """Read a little-endian double at an address of any alignment."""
+def _load_double(context: Any, address: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = builder.inttoptr(arguments[0], ir.DoubleType().as_pointer())
@@ -112,36 +118,41 @@ def load_double(context: Any, address: Any) -> Any:
     return types.float64(types.int64), code
 
 
-@intrinsic
-def store_double(context: Any, address: Any, value: Any) -> Any:
-    """Write a little-endian double at an address of any alignment."""
+def _store_double(context: Any, address: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(
-            arguments[1], builder.inttoptr(arguments[0], ir.DoubleType().as_pointer()), align=1
-        )
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.DoubleType().as_pointer()), align=1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.float64), code
 
 
-@intrinsic
-def copy(context: Any, target: Any, source: Any, num_bytes: Any) -> Any:
-    """Copy bytes between places that do not overlap."""
+def _copy(context: Any, target: Any, source: Any, num_bytes: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, source = (_pointer(builder, arguments[index], 8) for index in (0, 1))
-        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
+        raw_memcpy(builder, target, source, arguments[2], 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), code
 
 
-@intrinsic
-def trailing_zeros(context: Any, value: Any) -> Any:
-    """Number of zero bits below the lowest one bit; `value` is not zero."""
+def _trailing_zeros(context: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), code
+
+
+load_double: Callable[[int], float] = make_intrinsic(_load_double)
+"""Read a little-endian double at an address of any alignment."""
+
+store_double: Callable[[int, float], None] = make_intrinsic(_store_double)
+"""Write a little-endian double at an address of any alignment."""
+
+copy: Callable[[int, int, int], None] = make_intrinsic(_copy)
+"""Copy bytes to, from, how many; the places do not overlap."""
+
+trailing_zeros: Callable[[int], int] = make_intrinsic(_trailing_zeros)
+"""Number of zero bits below the lowest one bit; the value is not zero."""

@@ -1,8 +1,9 @@
 """What a collection holds, seen from outside: a data version for every partition, and the values of a field.
 
-The server computes both; no document is sent. A data version is the number of documents and an order-free sum of
-hashes: of `_id` and the date of last change where `updated_field` is declared, of whole documents otherwise. What
-a pipeline joins from other collections is not seen.
+The server computes both; no document is sent. A data version is the number of documents and an order-free
+sum of
+hashes: of `_id` and the date of last change where `updated_field` is declared, of whole documents otherwise.
+What a pipeline joins from other collections is not seen.
 """
 
 from __future__ import annotations
@@ -33,12 +34,10 @@ HASH_MODULUS = 1 << 31
 """Hashes are cut to it before they are summed, so that sums stay exact for 2**32 documents."""
 
 
-def source_versions(
-    spec: DatasetSpec, partitions: Iterable[str], client: MongoClient[Any]
-) -> dict[str, str]:
+def source_versions(spec: DatasetSpec, partitions: Iterable[str], client: MongoClient[Any]) -> dict[str, str]:
     """Data version of every partition; equal ones mean that nothing in the partition has changed."""
     keys = list(partitions)
-    found = {key: EMPTY for key in keys}
+    found = dict.fromkeys(keys, EMPTY)
     for group, summary in _summaries(spec, _keys_by_group(spec, keys), client).items():
         if group in found:
             found[group] = summary
@@ -83,7 +82,7 @@ def _keys_by_group(spec: DatasetSpec, keys: Sequence[str]) -> dict[Any, str]:
     if isinstance(partitions, TimePartitions):
         return {window(partitions, key)[0]: key for key in keys}
     if isinstance(partitions, NoPartitions):
-        return {None: key for key in keys}
+        return dict.fromkeys([None], keys[0]) if keys else {}
     return {key: key for key in keys}
 
 
@@ -100,9 +99,7 @@ def key_of(spec: DatasetSpec, group: Any, by_group: Mapping[Any, str]) -> str | 
     return by_group.get(str(group)) if _is_value(group) else None
 
 
-def _summaries(
-    spec: DatasetSpec, by_group: Mapping[Any, str], client: MongoClient[Any]
-) -> dict[str, str]:
+def _summaries(spec: DatasetSpec, by_group: Mapping[Any, str], client: MongoClient[Any]) -> dict[str, str]:
     updated = spec.source.updated_field
     content: Any = "$$ROOT" if updated is None else {"id": "$_id", "updated": f"${updated}"}
     hashed = {"$toHashedIndexKey": content}

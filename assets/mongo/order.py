@@ -1,11 +1,12 @@
 """The order of `_id` values as MongoDB sorts them, for rows that are put in order outside the server.
 
-Source: "Comparison/Sort Order" of the MongoDB manual; numbers of all types compare by value, everything else by
-type first.
+Source: "Comparison/Sort Order" of the MongoDB manual; numbers of all types compare by value, everything else
+by type first.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from decimal import Decimal
@@ -99,7 +100,7 @@ def is_ordered(ids: pa.Array, last: bytes | None) -> bool:
         later = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] >= low[:-1]))
         return bool(later.all())
     keys = order_keys(ids)
-    return all(one <= following for one, following in zip(keys, keys[1:], strict=False))
+    return all(one <= following for one, following in itertools.pairwise(keys))
 
 
 def _objectids(ids: pa.Array) -> npt.NDArray[np.uint8] | None:

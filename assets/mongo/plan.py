@@ -99,7 +99,7 @@ def _place(
     if any(not segment or "\0" in segment for segment in segments):
         raise FieldError(f"field {one.name!r}: path {path!r} has an empty or impossible segment")
     node = scope.root
-    for position, segment in enumerate(segments):
+    for segment in segments:
         if segment == "*":
             break
         full = f"{node.path}.{segment}" if node.path else segment
@@ -111,7 +111,7 @@ def _place(
         return
     if not isinstance(type_, ListOf):
         raise FieldError(f"field {one.name!r}: path {path!r} has more `*` than its type has lists")
-    rest = segments[position + 1 :]
+    rest = segments[segments.index("*") + 1 :]
     inner = Scope(Node(f"{node.path}.*"))
     _element(inner, one, rest, type_.element, path)
     target = Target(
@@ -167,9 +167,7 @@ def _target(one: Field, type_: FieldType, path: str, nullable: bool) -> Target:
         raise FieldError(f"field {one.name!r}: unknown type {type_!r}; allowed: {', '.join(KINDS)}")
     # Every type may be an `_id`, null included; elsewhere null is the absence of a value.
     keep_null = type_ == "raw" and path == "_id"
-    return Target(
-        KINDS[type_], path, type_, one.name, nullable, one.coerce, *bounds, keep_null=keep_null
-    )
+    return Target(KINDS[type_], path, type_, one.name, nullable, one.coerce, *bounds, keep_null=keep_null)
 
 
 def scopes_of(root: Scope) -> Iterator[tuple[Scope, Target | None]]:
@@ -188,7 +186,7 @@ def name_hash(word: int, length: int) -> int:
 
 
 def bounds_of(target: Target) -> tuple[int, int, int]:
-    """BSON type that is stored as it is (-1 for none), and the 64 bits of the bounds as the walker compares."""
+    """BSON type that is stored as it is (-1 for none), and the bounds as 64 bits that the walker compares."""
     low, high = target.minimum, target.maximum
     free = low is None and high is None
     if target.kind == layout.FLOAT64:

@@ -51,7 +51,9 @@ def window(partitions: TimePartitions, key: str) -> tuple[datetime, datetime]:
     try:
         local = datetime.strptime(key[: offset.start()] if offset else key, fmt)
     except ValueError:
-        raise SourceError(f"partition key {key!r} is not of the form {fmt} that windows of one {partitions.every} have") from None
+        raise SourceError(
+            f"partition key {key!r} is not of the form {fmt} that windows of one {partitions.every} have"
+        ) from None
     if offset:
         aware = datetime.strptime(key, f"{fmt}%z")
         start = aware.astimezone(timezone.utc)
@@ -116,7 +118,9 @@ def partition_condition(spec: DatasetSpec, partition: str) -> dict[str, Any]:
 
 def bucket_expression(partitions: HashPartitions) -> dict[str, Any]:
     """Aggregation expression of the bucket that a document belongs to."""
-    return {"$mod": [{"$abs": {"$mod": [{"$toHashedIndexKey": "$_id"}, partitions.buckets]}}, partitions.buckets]}
+    return {
+        "$mod": [{"$abs": {"$mod": [{"$toHashedIndexKey": "$_id"}, partitions.buckets]}}, partitions.buckets]
+    }
 
 
 def _scalar(field: str, condition: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +148,6 @@ def _utc(moment: date | datetime, zone: str) -> datetime:
 def is_dynamic(spec: DatasetSpec) -> bool:
     """Whether partitions are found in the collection."""
     return isinstance(spec.partitions, DynamicPartitions)
-
 
 
 @dataclass(frozen=True, slots=True)

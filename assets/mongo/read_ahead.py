@@ -1,4 +1,4 @@
-"""One thread that reads while another works: the server never waits for the walker, nor the other way round."""
+"""One thread that reads while another works: neither server nor walker waits for the other."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class _End(Generic[Value]):
 def read_ahead(source: Iterator[Value], depth: int = 2) -> Iterator[Iterator[Value]]:
     """Give the values of `source`, read by a thread that is at most `depth` values ahead.
 
-    The thread has ended, and the source is closed, when the block is left. An error of the source is raised in
-    its place, after every value that came before it.
+    The thread has ended, and the source is closed, when the block is left. An error of the source is raised
+    in its place, after every value that came before it.
     """
     values: queue.Queue[Value | _End[Value]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -43,7 +43,7 @@ def read_ahead(source: Iterator[Value], depth: int = 2) -> Iterator[Iterator[Val
             for value in source:
                 if not put(value):
                     break
-        except BaseException as caught:  # noqa: BLE001 - handed to the reader, who raises it
+        except BaseException as caught:
             error = caught
         finally:
             close = getattr(source, "close", None)

@@ -1,7 +1,7 @@
 """Raw replies of find, aggregate and getMore: batches of BSON without one Python object a document.
 
-PyMongo's cursors make an object of every document, or of every batch after copying it; `Database.command` with
-`RawBSONDocument` gives the whole reply as one buffer. In return the cursor's life is managed here: every
+PyMongo's cursors make an object of every document, or of every batch after copying it; `Database.command`
+with `RawBSONDocument` gives the whole reply as one buffer. In return the cursor's life is managed here: every
 getMore, the size of batches, and the kill when the reader stops early.
 """
 
@@ -65,7 +65,11 @@ def read_replies(
     -----
     The cursor is killed when the iterator is closed before its end. Errors of PyMongo pass through.
     """
-    options = {"codec_options": RAW, "session": session, "read_preference": read_preference or Primary()}
+    options: dict[str, Any] = {
+        "codec_options": RAW,
+        "session": session,
+        "read_preference": read_preference or Primary(),
+    }
     collection = next(iter(command.values()))
     batch_documents = min(FIRST_BATCH, max_documents)
     first = dict(command)

@@ -156,13 +156,9 @@ def put_exact(state: int, target: int, bson_type: int, address: int, end: int, d
         else:
             whole = load32(address) if bson_type == T_INT32 else load64(address)
             real = float(whole)
-            if (whole > EXACT_FLOAT or whole < -EXACT_FLOAT) and (
-                real >= INT64_LIMIT or int(real) != whole
-            ):
+            if (whole > EXACT_FLOAT or whole < -EXACT_FLOAT) and (real >= INT64_LIMIT or int(real) != whole):
                 return fail(state, target, bson_type, address, 0, INEXACT)
-        if real < load_double(target + layout.TARGET_LOW) or real > load_double(
-            target + layout.TARGET_HIGH
-        ):
+        if real < load_double(target + layout.TARGET_LOW) or real > load_double(target + layout.TARGET_HIGH):
             return fail(state, target, bson_type, address, 0, OUT_OF_RANGE)
         store_double(data, real)
     elif kind == INT64 or kind == UINT64:

@@ -30,7 +30,7 @@ UNSUPPORTED = {
 SNAPSHOT_TOO_OLD = 239
 
 
-class SnapshotGone(Exception):  # noqa: N818 - control flow of this package
+class SnapshotGone(Exception):
     """The point in time is older than the history that the server keeps."""
 
 
@@ -73,14 +73,19 @@ def snapshot_time(client: MongoClient[Any]) -> Timestamp | None:
 def guarantee(
     client: MongoClient[Any], database: Database[Any], collection: str, wanted: Timestamp | None
 ) -> Guarantee:
-    """Find out at which point in time a collection can be read, by trying; `wanted` if the server still has it."""
+    """Find out by trying at which time a collection can be read; `wanted` if the server still has it."""
     time = wanted or snapshot_time(client)
     if time is None:
         return ORDERED
     found = Guarantee(time, "snapshot")
     try:
         database.command(
-            "find", collection, limit=1, singleBatch=True, projection={"_id": 1}, readConcern=found.read_concern
+            "find",
+            collection,
+            limit=1,
+            singleBatch=True,
+            projection={"_id": 1},
+            readConcern=found.read_concern,
         )
     except OperationFailure as error:
         if wanted is None and error.code in UNSUPPORTED:

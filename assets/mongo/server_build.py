@@ -100,8 +100,10 @@ class ServerRead:
         except SnapshotGone:
             if source.pipeline is not None or len(names) > 1:
                 raise ReadFailed(
-                    f"{self.spec.name}/{self.partition}: the read takes longer than the server keeps history, and "
-                    "a pipeline (or several collections) cannot be continued; use smaller partitions, or raise "
+                    f"{self.spec.name}/{self.partition}: the read takes longer than the "
+                    "server keeps history, and "
+                    "a pipeline (or several collections) cannot be continued; use smaller "
+                    "partitions, or raise "
                     "minSnapshotHistoryWindowInSeconds"
                 ) from None
         sink = open_sink()
@@ -205,7 +207,8 @@ class ServerRead:
         outcome.server_count = (outcome.server_count or 0) + expected
         if at.cluster_time is not None and expected != num_documents:
             raise ReadFailed(
-                f"{query.database}.{query.collection}: {num_documents} documents were read, the server counts "
+                f"{query.database}.{query.collection}: {num_documents} documents were read, "
+                "the server counts "
                 f"{expected} at the same cluster time; nothing was published"
             )
 
@@ -250,7 +253,8 @@ class ServerRead:
                 merge(base.batches(), base.rejected, changed, now.table(), now.rejected, following)
                 base, began = following, at.cluster_time
         raise ReadFailed(
-            f"{query.database}.{name}: documents change faster than the changes can be read; nothing was published"
+            f"{query.database}.{name}: documents change faster than the changes can be "
+            "read; nothing was published"
         )
 
     def _present(self) -> Guarantee:
@@ -288,7 +292,12 @@ class ServerRead:
             everything = changed | set(gone.to_pylist())
             merged = _Counting(sink)
             merge(
-                previous.table("documents").batches(), old_rejects, everything, now.table(), now.rejected, merged
+                previous.table("documents").batches(),
+                old_rejects,
+                everything,
+                now.table(),
+                now.rejected,
+                merged,
             )
         outcome.num_changed = len(everything)
         outcome.num_documents = merged.num_documents
@@ -337,5 +346,6 @@ def rejects_of(version: Version) -> list[Reject]:
     """Rejects of a version."""
     rows = version.table("rejects").read().to_pylist()
     return [
-        Reject(row["_id"], row["path"], row["reason"], row["expected"], row["got"], row["field"]) for row in rows
+        Reject(row["_id"], row["path"], row["reason"], row["expected"], row["got"], row["field"])
+        for row in rows
     ]

@@ -31,8 +31,8 @@ class Sink(Protocol):
 class AttemptSink:
     """The tables `documents` and `rejects` of an attempt.
 
-    However rows arrive, they are stored in the same blocks: a block ends after `BLOCK_ROWS` rows, or after the
-    row with which its values reach `BLOCK_BYTES`. So the same content gives the same files.
+    However rows arrive, they are stored in the same blocks: a block ends after `BLOCK_ROWS` rows, or after
+    the row with which its values reach `BLOCK_BYTES`. So the same content gives the same files.
     """
 
     def __init__(self, attempt: Attempt, schema: pa.Schema) -> None:
@@ -143,7 +143,8 @@ def concatenate(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     if len(batches) == 1:
         return batches[0]
     arrays = [
-        pa.concat_arrays([batch.column(index) for batch in batches]) for index in range(batches[0].num_columns)
+        pa.concat_arrays([batch.column(index) for batch in batches])
+        for index in range(batches[0].num_columns)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=batches[0].schema)
 
@@ -167,11 +168,12 @@ def _sizes(array: pa.Array) -> npt.NDArray[np.int64]:
         inner = _sizes(array.values)
         width = type_.list_size
         start = array.offset * width
-        return inner[start : start + len(array) * width].reshape(len(array), width).sum(axis=1)
+        rows = inner[start : start + len(array) * width].reshape(len(array), width)
+        return np.asarray(rows.sum(axis=1), np.int64)
     if pa.types.is_large_list(type_):
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(_sizes(array.values))])
         offsets = _offsets(array)
-        return ends[offsets[1:]] - ends[offsets[:-1]]
+        return np.asarray(ends[offsets[1:]] - ends[offsets[:-1]], np.int64)
     if pa.types.is_large_string(type_) or pa.types.is_large_binary(type_):
         return np.diff(_offsets(array))
     return np.full(len(array), (type_.bit_width + 7) // 8, np.int64)

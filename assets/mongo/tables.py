@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.mongo import layout
+from assets.mongo.errors import FieldError
 from assets.mongo.fields import Field
 from assets.mongo.plan import (
     MAX_FIELDS,
     VARIABLE,
     WIDTHS,
-    FieldError,
     Node,
     Scope,
     Target,

@@ -81,9 +81,7 @@ def test_a_killed_primary_is_replaced(
     assert report.metadata["resumed"] >= 1
 
 
-def test_a_restarted_primary_goes_on(
-    things: Database[Any], members: list[Mongod], store: ShardStore
-) -> None:
+def test_a_restarted_primary_goes_on(things: Database[Any], members: list[Mongod], store: ShardStore) -> None:
     victim = primary_of(members)
 
     def restart() -> None:

@@ -25,7 +25,10 @@ WINDOW_SECONDS = 1
 def short_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoClient[Any]]:
     """A server that keeps one second of history."""
     extra = ["--setParameter", f"minSnapshotHistoryWindowInSeconds={WINDOW_SECONDS}"]
-    with Mongod(tmp_path_factory.mktemp("short"), extra=extra) as server, server.client(tz_aware=True) as client:
+    with (
+        Mongod(tmp_path_factory.mktemp("short"), extra=extra) as server,
+        server.client(tz_aware=True) as client,
+    ):
         yield client
 
 

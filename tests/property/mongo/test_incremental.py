@@ -28,9 +28,7 @@ IDS: list[Any] = [1, 2.5, "a", "b", ObjectId("0" * 24), ObjectId("f" * 24), {"k"
 Action = tuple[str, int, Any]
 values = st.sampled_from([1, 2, 3, None, "unfit", 2.5])
 actions = st.lists(
-    st.tuples(
-        st.sampled_from(["put", "put", "put", "delete", "move"]), st.integers(0, len(IDS) - 1), values
-    ),
+    st.tuples(st.sampled_from(["put", "put", "put", "delete", "move"]), st.integers(0, len(IDS) - 1), values),
     max_size=8,
 )
 
@@ -59,9 +57,7 @@ def apply(database: Database[Any], steps: list[Action]) -> None:
             numbers = [1.0, 2] if place % 3 else None
             document = {"_id": IDS[place], "value": value, "text": str(value), "numbers": numbers}
             part = "x" if place % 2 else "y"
-            things.replace_one(
-                {"_id": IDS[place]}, {**document, "part": part, "updated": now}, upsert=True
-            )
+            things.replace_one({"_id": IDS[place]}, {**document, "part": part, "updated": now}, upsert=True)
 
 
 @pytest.mark.parametrize("overlap_seconds", [0, 300])
