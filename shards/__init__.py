@@ -19,11 +19,14 @@ from shards.errors import (
     ShardError,
     UnsupportedFormat,
 )
+from shards.gc import GcReport
+from shards.lease import Lease
 from shards.readers import ColumnReader, TableReader
 from shards.schema import Column, Provenance
 from shards.snapshot import Snapshot
 from shards.snapshot_attempt import SnapshotAttempt
 from shards.store import ShardStore
+from shards.verify import Damage, VerifyReport
 from shards.version import Version
 
 __all__ = [
@@ -35,8 +38,11 @@ __all__ = [
     "CommitError",
     "CommitFailed",
     "CommitStateUnknown",
+    "Damage",
     "DamagedFile",
+    "GcReport",
     "InvalidArgument",
+    "Lease",
     "LeaseLost",
     "ManifestError",
     "NotFound",
@@ -48,5 +54,6 @@ __all__ = [
     "SnapshotAttempt",
     "TableReader",
     "UnsupportedFormat",
+    "VerifyReport",
     "Version",
 ]

@@ -78,6 +78,25 @@ def test_an_attempt_left_without_commit_leaves_nothing(store: ShardStore) -> Non
     assert store.partitions("d", "records") == []
 
 
+def test_an_interrupt_after_the_link_keeps_the_files(
+    store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store, 1)
+    original = store.storage.sync_directory
+
+    def interrupted(path: str) -> None:
+        if path.endswith("manifests/all"):
+            raise KeyboardInterrupt
+        original(path)
+
+    monkeypatch.setattr(store.storage, "sync_directory", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(store, 2)
+    monkeypatch.undo()
+    assert store.version("d", "records", "all", 2).column("x").read().tolist() == [2, 2]
+    assert not store.verify(full=True).damages
+
+
 def test_wrong_rows_are_refused_with_what_is_allowed(store: ShardStore) -> None:
     with store.begin("d", "records") as attempt:
         x = attempt.column(Column("x", "npy", "<i4", (2,)))
