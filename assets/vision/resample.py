@@ -1,8 +1,9 @@
 """Bilinear resampling of colour pixels, antialiased as Pillow's, of the part that is kept and nothing else.
 
-The weights are Pillow's: a triangle as wide as the reduction, normalised, in fixed point of 22 bits
-(`libImaging/Resample.c`). Rows are reduced first, because adding whole rows vectorises; Pillow begins with
-columns, so that results may differ by one level where rounding falls the other way.
+The weights are Pillow's: a triangle as wide as the reduction, normalised (`libImaging/Resample.c`). Pillow
+works in fixed point and rounds between columns and rows; here it is single precision, rows first, because
+adding whole rows vectorises, and rounded once. Results differ by one level at most. No operation is reordered
+or fused by the compiler, so that every machine gives the same pixels.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-_BITS: Final = 22
-_int32: Any = np.int32  # conversions inside compiled code keep its arithmetic at 32 bits, which vectorises
+_float: Any = np.float32
+_TAPS: Final = 4
+"""Source pixels that are added at once; up to a reduction of 1.5 these are all."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -35,10 +37,10 @@ def _weights(size: int, start: float, stop: float, count: int) -> tuple[Any, Any
     """First source position, number of them, and weights, for each of `count` results over [start, stop)."""
     scale = (stop - start) / count
     reach = max(scale, 1.0)
-    most = math.ceil(reach) * 2 + 1
+    most = (math.ceil(reach) * 2 + _TAPS) // _TAPS * _TAPS
     first = np.empty(count, np.int32)
     number = np.empty(count, np.int32)
-    fixed = np.zeros((count, most), np.int32)
+    weights = np.zeros((count, most), np.float32)
     exact = np.empty(most)
     for result in range(count):
         center = start + (result + 0.5) * scale
@@ -50,10 +52,30 @@ def _weights(size: int, start: float, stop: float, count: int) -> tuple[Any, Any
             exact[tap] = 1.0 - distance if distance < 1.0 else 0.0
             total += exact[tap]
         for tap in range(taps):
-            fixed[result, tap] = int(0.5 + exact[tap] / total * (1 << _BITS))
+            weights[result, tap] = exact[tap] / total
         first[result] = low
         number[result] = taps
-    return first, number, fixed
+    return first, number, weights
+
+
+@_compiled
+def _add_rows(rows: Any, first: int, taps: int, weights: Any, line: Any) -> None:
+    """Fill `line` with the weighted sum of rows; weights beyond the last tap are zero."""
+    last = rows.shape[0] - 1
+    row_0, row_1 = rows[first], rows[min(first + 1, last)]
+    row_2, row_3 = rows[min(first + 2, last)], rows[min(first + 3, last)]
+    weight_0, weight_1, weight_2, weight_3 = weights[0], weights[1], weights[2], weights[3]
+    for x in range(rows.shape[1]):
+        line[x] = (
+            _float(row_0[x]) * weight_0
+            + _float(row_1[x]) * weight_1
+            + _float(row_2[x]) * weight_2
+            + _float(row_3[x]) * weight_3
+        )
+    for tap in range(_TAPS, taps):
+        row, weight = rows[first + tap], weights[tap]
+        for x in range(rows.shape[1]):
+            line[x] += _float(row[x]) * weight
 
 
 @_compiled
@@ -80,33 +102,29 @@ def resample(
     first_y, taps_y, weights_y = _weights(pixels.shape[0], top, bottom, height)
     begin = first_x[0] * 3
     end = (first_x[width - 1] + taps_x[width - 1]) * 3
-    rows = pixels.reshape(pixels.shape[0], pixels.shape[1] * 3)
+    rows = pixels.reshape(pixels.shape[0], pixels.shape[1] * 3)[:, begin:end]
     result = np.empty((height, width * 3), np.uint8)
-    line = np.empty(end - begin, np.int32)
-    half, bits = _int32(1 << (_BITS - 1)), _int32(_BITS)
+    line = np.zeros(end - begin + 3 * weights_x.shape[1], np.float32)
+    half = _float(0.5)
     for y in range(height):
-        weight = weights_y[y, 0]
-        row = rows[first_y[y], begin:end]
-        for x in range(len(line)):
-            line[x] = _int32(half + _int32(row[x]) * weight)
-        for tap in range(1, taps_y[y]):
-            weight = weights_y[y, tap]
-            row = rows[first_y[y] + tap, begin:end]
-            for x in range(len(line)):
-                line[x] = _int32(line[x] + _int32(row[x]) * weight)
-        for x in range(len(line)):
-            line[x] = line[x] >> bits
+        _add_rows(rows, first_y[y], taps_y[y], weights_y[y], line)
         target = result[y]
         for x in range(width):
             at = first_x[x] * 3 - begin
-            red, green, blue = half, half, half
-            for tap in range(taps_x[x]):
-                weight = weights_x[x, tap]
-                red = _int32(red + line[at] * weight)
-                green = _int32(green + line[at + 1] * weight)
-                blue = _int32(blue + line[at + 2] * weight)
-                at += 3
-            target[3 * x] = red >> bits
-            target[3 * x + 1] = green >> bits
-            target[3 * x + 2] = blue >> bits
+            weights = weights_x[x]
+            weight_0, weight_1, weight_2, weight_3 = weights[0], weights[1], weights[2], weights[3]
+            red = half + line[at] * weight_0 + line[at + 3] * weight_1
+            green = half + line[at + 1] * weight_0 + line[at + 4] * weight_1
+            blue = half + line[at + 2] * weight_0 + line[at + 5] * weight_1
+            red += line[at + 6] * weight_2 + line[at + 9] * weight_3
+            green += line[at + 7] * weight_2 + line[at + 10] * weight_3
+            blue += line[at + 8] * weight_2 + line[at + 11] * weight_3
+            for tap in range(_TAPS, taps_x[x]):
+                here, weight = at + 3 * tap, weights[tap]
+                red += line[here] * weight
+                green += line[here + 1] * weight
+                blue += line[here + 2] * weight
+            target[3 * x] = np.uint8(np.int32(red))
+            target[3 * x + 1] = np.uint8(np.int32(green))
+            target[3 * x + 2] = np.uint8(np.int32(blue))
     return result.reshape(height, width, 3)

@@ -319,7 +319,7 @@ def test_blank_and_duplicate_pictures_are_counted(pipeline: Pipeline) -> None:
     data = [encode(picture, "PNG") for picture in pictures]
     data += [
         data[6],
-        encode(photo(160, 120, 3), "JPEG", quality=40),
+        encode(photo(160, 120, 3), "JPEG", quality=90),
         encode(photo(160, 120, 4).resize((90, 70)), "PNG"),
     ]
     pipeline.insert([{"_id": n, "image": Binary(one)} for n, one in enumerate(data)])
