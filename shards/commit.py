@@ -126,7 +126,9 @@ def publish(catalog: Catalog, directory: str, manifest: Manifest) -> Commit:
     manifests = names.manifest_directory(manifest.dataset, manifest.asset, manifest.partition)
     target = f"{manifests}/{names.manifest_name(manifest.number)}"
     try:
-        existing = _same_content(catalog, manifest, manifest.number - 1)
+        numbers = catalog.versions(manifest.dataset, manifest.asset, manifest.partition)
+        unchanged = numbers[-1:] == [manifest.number - 1]
+        existing = _same_content(catalog, manifest, manifest.number - 1) if unchanged else None
     except OSError as error:
         raise CommitFailed(f"{target}: {error}; nothing was published") from error
     created = False
@@ -151,8 +153,6 @@ def publish(catalog: Catalog, directory: str, manifest: Manifest) -> Commit:
 
 def _same_content(catalog: Catalog, manifest: Manifest, number: int) -> Version | None:
     """Version `number` if it stands, is whole, and holds the same content."""
-    if number < 1:
-        return None
     try:
         other = catalog.manifest(manifest.dataset, manifest.asset, manifest.partition, number)
         if other.content_hash != manifest.content_hash:

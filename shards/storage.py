@@ -109,18 +109,20 @@ class LocalStorage:
     def make_directory(self, path: str) -> None:
         """Create a directory inside an existing one; no error if it is there."""
         if not path:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._make_root(self.root)
             return
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._prefix + path)  # noqa: PTH102 - a str is enough on this path
 
+    def _make_root(self, directory: Path) -> None:
+        if not directory.is_dir():
+            self._make_root(directory.parent)
+            directory.mkdir(exist_ok=True)
+            _sync(directory.parent)
+
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
-        descriptor = os.open(self._prefix + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(self._prefix + path)
 
     def link(self, source: str, target: str) -> None:
         """Give a file a second name, atomically; FileExistsError if the name is taken."""
@@ -232,6 +234,14 @@ class LocalStorage:
             os.close(descriptor)
             raise DamagedFile(path, "is not a regular file")
         return descriptor, status.st_size
+
+
+def _sync(directory: str | Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class LocalFile:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +12,6 @@ from tests.crash.shards.rewrites import DATASET, read_under_rewrites, write_all
 
 NUM_REWRITES = 100
 """`python -m tests.crash.shards.contention` runs a thousand."""
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: these tests are about order, not about disks."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="shards-", dir="/dev/shm") as found:
-        yield Path(found)
 
 
 def test_sixteen_writers_lose_nothing(directory: Path) -> None:

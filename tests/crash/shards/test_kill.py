@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.crash.shards.kill import Workplace, kill_at_operation, wrong
 
 
-def test_kill_at_every_storage_operation(tmp_path: Path) -> None:
-    place = Workplace(tmp_path)
+def test_kill_at_every_storage_operation(directory: Path) -> None:
+    place = Workplace(directory)
     num_killed = 0
     for position in itertools.count():
         if not kill_at_operation(place, position):

@@ -70,6 +70,16 @@ def test_the_second_of_two_writers_conflicts_unless_it_wrote_the_same(store: Sha
     assert len(list(Path(store.root).glob("d/records/data/all/*"))) == 1
 
 
+def test_old_content_over_a_newer_version_conflicts(store: ShardStore) -> None:
+    write(store, 1)
+    with store.begin("d", "records") as attempt:
+        attempt.column(Column("x", "npy", "<i4")).append(np.array([1, 1], "<i4"))
+        write(store, 2)
+        with pytest.raises(CommitConflict):
+            attempt.commit()
+    assert store.versions("d", "records") == [1, 2]
+
+
 def test_an_attempt_left_without_commit_leaves_nothing(store: ShardStore) -> None:
     with store.begin("d", "records") as attempt:
         attempt.column(Column("x", "npy", "<i4")).append(np.zeros(3, "<i4"))
