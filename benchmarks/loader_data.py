@@ -1,13 +1,14 @@
 """The three kinds of data of the loader benchmark, made once: as plain arrays, and in this project's store.
 
-`images`: uint8 128x128x3 pictures that compress like photographs, a label, a text id. `rows`: 32 float32, an
-int64 label, an int32 category. `records`: a list of 127 int64 on average (512 at most), a text, a nested dict,
-two floats. Needs NumPy alone, so that it runs in the environment of every peer.
+`images`: uint8 128x128x3 pictures that compress like photographs, a label, a text id. `rows`: 32 float32,
+an int64 label, an int32 category. `records`: a list of 127 int64 on average (512 at most), a text, a nested
+dict, two floats. Needs NumPy alone, so that it runs in the environment of every peer.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def _make_images(folder: Path, size: int, rng: np.random.Generator) -> None:
         out[number] = np.clip(smooth.astype(np.int16) + noise[number % 64], 0, 255)
     out.flush()
     np.save(folder / "label.npy", rng.integers(0, 1000, size))
-    np.save(folder / "id.npy", np.array([f"{key:024x}" for key in rng.integers(0, 2**62, size)]).astype("S24"))
+    np.save(
+        folder / "id.npy", np.array([f"{key:024x}" for key in rng.integers(0, 2**62, size)]).astype("S24")
+    )
 
 
 def _make_records(folder: Path, size: int, rng: np.random.Generator) -> None:
@@ -106,22 +109,20 @@ def rows(directory: Path, kind: str) -> Any:
     else:
         text, meta = texts(directory)
         edges = found["offsets"].tolist()
-        for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for number, (low, high) in enumerate(pairwise(edges)):
             a, b = found["ab"][number].tolist()
             tokens = found["tokens"][low:high]
             yield {"tokens": tokens, "text": text[number], "meta": meta[number], "a": a, "b": b}
 
 
 def touch(batch: Any) -> int:
-    """Read a batch as training would: a byte of every page of pictures, everything else whole; give its size."""
+    """Read a batch as training would, of pictures a byte of every page; give its size."""
     import torch
 
-    size = 0
+    size = len(batch["a"] if "a" in batch else batch["label"])
     for value in batch.values():
         if not isinstance(value, torch.Tensor):
-            size = size or (len(value) if isinstance(value, list) else 0)
             continue
-        size = size or len(value)
         if value.is_nested:
             float(value.values().sum())
         elif value.dtype == torch.uint8 and value.dim() > 1:

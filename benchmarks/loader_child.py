@@ -1,0 +1,105 @@
+"""One participant of the loader benchmark in a process of its own; commands come as lines of JSON.
+
+    python -m benchmarks.loader_child NAME KIND SOURCE FOLDER
+
+`{"shuffle": true, "workers": 0, "seconds": 2}` is answered by samples/s of an epoch that is cut off after
+that time. Needs only what the participant itself needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import loader_data as data
+
+
+class Ours:
+    """Read by this project."""
+
+    def __init__(self, store: Path, kind: str) -> None:
+        from loaders import ShardDataset
+
+        self.kind, self.store, self.dataset = kind, store, ShardDataset
+        self.made: dict[Any, Any] = {}
+
+    def epoch(self, shuffle: bool, workers: int, number: int, **options: Any) -> Any:
+        """Make a loader; `workers` are threads, except for the stock DataLoader."""
+        stock = options.pop("stock", False)
+        key = (stock, *sorted(options.items()))
+        if key not in self.made:
+            self.made[key] = self.dataset(self.store / self.kind, **options)
+        if stock:
+            loader = torch.utils.data.DataLoader(
+                self.made[key], batch_size=data.BATCH_SIZE, shuffle=shuffle, num_workers=workers
+            )
+        else:
+            loader = self.made[key].loader(data.BATCH_SIZE, shuffle=shuffle, seed=number, num_threads=workers)
+        return iter(loader)
+
+
+def run(participant: Any, command: dict[str, Any], number: int) -> float:
+    """Time one epoch, or as much of it as fits."""
+    seconds = command.pop("seconds")
+    found = participant.epoch(command.pop("shuffle"), command.pop("workers"), number, **command)
+    size, began = 0, time.perf_counter()
+    for batch in found:
+        size += data.touch(batch)
+        if time.perf_counter() - began > seconds:
+            break
+    rate = size / (time.perf_counter() - began)
+    if hasattr(found, "close"):
+        found.close()
+    return rate
+
+
+def anonymous_bytes() -> int:
+    """Memory of this process that is no mapped file."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def main() -> None:
+    """Serve commands until the input ends."""
+    name, kind, source, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not be taken for an answer
+    torch.set_num_threads(1)
+    began, before = time.perf_counter(), anonymous_bytes()
+    if name == "ours":
+        participant: Any = Ours(folder, kind)
+    else:
+        from benchmarks.loader_peers import PEERS
+
+        participant = PEERS[name][0](source, folder, kind)
+        participant.write()
+    for number, line in enumerate(sys.stdin):
+        command = json.loads(line)
+        try:
+            if command.pop("first", False):
+                found = participant.epoch(True, command["workers"], 0)
+                data.touch(next(iter(found)))
+                answer: dict[str, Any] = {"value": time.perf_counter() - began}
+            elif command.pop("memory", False):
+                run(participant, command, number)
+                answer = {"value": (anonymous_bytes() - before) / 1e6}
+            else:
+                answer = {"value": run(participant, command, number)}
+        except NotImplementedError:
+            answer = {"error": "cannot do this"}
+        except Exception as error:  # other projects' code may fail in any way; the parent names it
+            answer = {"error": f"{type(error).__name__}: {error}"[:300]}
+        print(json.dumps(answer), file=answers, flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
