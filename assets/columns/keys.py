@@ -24,7 +24,9 @@ def content_keys(
     if pictures and all(_has_sources(group, pictures) for group in versions):
         return _of_pictures(pictures, versions, seed_of("content"))
     if spec.record_columns and not pictures:
-        content = pa.chunked_array([chunk for table in tables for chunk in table["content"].chunks])
+        content = pa.chunked_array(
+            [chunk for table in tables for chunk in table["content"].chunks], pa.uint64()
+        )
         return None if content.null_count else content.to_numpy()
     return None
 

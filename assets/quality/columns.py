@@ -11,7 +11,6 @@ from assets.columns.stats.summary import Summary
 from assets.quality.drift import counts_psi, histogram_psi
 from assets.quality.findings import Finding, at_most
 from assets.spec import DatasetSpec
-from assets.spec.columns import VectorColumn
 
 Summaries = Mapping[str, Summary]
 
@@ -19,9 +18,7 @@ Summaries = Mapping[str, Summary]
 def null_shares(spec: DatasetSpec, partition: str, summaries: Summaries) -> Iterator[Finding]:
     """Yield the share of absent values of every column."""
     for name, summary in summaries.items():
-        column = spec.columns.get(name)
-        width = column.width if isinstance(column, VectorColumn) else 1
-        share = summary.missing / max(summary.rows * width, 1)
+        share = summary.missing / max(summary.rows, 1)
         yield at_most("null_share", partition, name, share, float(spec.checks.max_null_share))
 
 

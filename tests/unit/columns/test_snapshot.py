@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from bson.objectid import ObjectId
 
@@ -13,8 +14,8 @@ from assets.columns.errors import ExpressionError, NotMaterialized
 from assets.columns.snapshot import build_snapshot
 from assets.columns.stats.summary import Summary
 from assets.spec import DatasetSpec
-from shards import ShardStore, Snapshot
-from tests.unit.columns.made import publish, spec_of
+from shards import Column, ShardStore, Snapshot
+from tests.unit.columns.made import publish, raws, spec_of
 
 
 def made(
@@ -293,3 +294,39 @@ def test_stratified_shares_are_reported(store: ShardStore) -> None:
     shares: Any = snapshot.metadata["stratified"]
     assert set(shares) == {"train", "validation", "test"}
     assert all(abs(share["a"] - 0.75) < 0.12 for share in shares.values())
+
+
+def test_empty_partitions_are_no_obstacle(store: ShardStore) -> None:
+    spec = spec_of(
+        {"x": {"kind": "number", "transform": ["standardize"]}, "c": {"kind": "category"}},
+        dedup={"content": ["x"]},
+    )
+    snapshot = made(store, spec, {"p0": {"x": [], "c": []}, "p1": {"x": [1.0, 2.0], "c": ["a", "b"]}})
+    assert snapshot.num_rows == 2
+    nothing = made(store, spec_of({"x": {"kind": "number"}}, name="none"), {"all": {"x": []}})
+    assert nothing.num_rows == 0
+    assert nothing.metadata["leaks"]["contents"] == 0  # type: ignore[index,call-overload]
+
+
+def test_pictures_alone_are_split_fitted_and_compared(store: ShardStore) -> None:
+    columns = {"image": {"kind": "image", "size": [2, 2], "transform": ["standardize"], "path": "i"}}
+    spec = spec_of(columns, dedup={"content": ["image"]})
+    schema = pa.schema([pa.field("_id", pa.large_binary())])
+    with store.begin("made", "documents") as attempt:
+        attempt.table("documents", schema).append(pa.record_batch([raws(list(range(6)))], schema=schema))
+        attempt.commit()
+    pixels = np.zeros((6, 2, 2, 3), np.uint8)
+    sources = np.array([[1, 1], [2, 2], [1, 1], [0, 0], [0, 0], [3, 3]], "<u8")
+    sums: dict[str, Any] = {"num_pixels": 10, "sum": [10, 20, 30], "sum_squares": [20, 40, 90]}
+    with store.begin("made", "images") as attempt:
+        attempt.column(Column("image", "npy", "|u1", (2, 2, 3), kind="image")).append(pixels)
+        attempt.column(Column("image__source", "npy", "<u8", (2,), kind="hash")).append(sources)
+        attempt.validity(np.array([True, True, True, False, True, True]))
+        attempt.commit(inputs={"documents": 1}, statistics={"image": {"train": sums}})
+    build_snapshot(spec, ["all"], store=store)
+    snapshot = store.snapshot("made")
+    rows = sorted(int(row) for name in snapshot.splits for row in snapshot.index(name))
+    assert rows == [0, 1, 4, 5]
+    assert snapshot.metadata["duplicates"]["listed"] == [["2", "0"]]  # type: ignore[index,call-overload]
+    (step,) = snapshot.transforms["image"]
+    assert (step["mean"], step["std"], step["axis"]) == ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], -1)
