@@ -19,7 +19,14 @@ def partition_condition(spec: DatasetSpec) -> Condition | None:
     """
     if not spec.refresh.automation:
         return None
-    return dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+    condition = dg.AutomationCondition
+    due = condition.newly_missing() | (condition.any_deps_updated() & ~condition.missing())
+    return (
+        due.since_last_handled()
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    )
 
 
 def snapshot_condition(spec: DatasetSpec) -> Condition | None:

@@ -3,19 +3,20 @@
 Blocking checks stop what is downstream: a partition that fails one never reaches a new snapshot.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import dagster as dg
 
 from assets.materialize import Built
+from assets.partitions import partition_keys
 from assets.quality.documents import document_findings
 from assets.quality.findings import Finding
+from assets.quality.outside import outside
 from assets.quality.pictures import picture_findings
 from assets.quality.records import record_findings
 from assets.quality.snapshot import snapshot_findings
+from assets.resources import client_of, resource_keys
 from assets.shape import asset_key
 from assets.spec import DatasetSpec
 from shards import ShardStore
@@ -80,6 +81,45 @@ def run_checks(
         _result(spec, asset, name, blocking, [finding for finding in findings if finding.check == name])
         for name, (blocking, _) in CHECKS[asset].items()
     ]
+
+
+def source_check(spec: DatasetSpec) -> dg.AssetChecksDefinition | None:
+    """Return the check that every document of the source is in a partition; None without partitions.
+
+    It scans the source, so it is a step of its own that the job of all assets has and refreshes do not.
+    """
+    if spec.source.dump is not None or spec.partitions.by in ("none", "hash"):
+        return None
+
+    @dg.asset_check(
+        asset=asset_key(spec, "source"),
+        name="in_a_partition",
+        description="Documents whose partition field is absent, of another type, or out of range.",
+        required_resource_keys=resource_keys(spec),
+        pool="mongo",
+    )
+    def in_a_partition(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        with client_of(spec, context) as client:
+            assert client is not None
+            found = outside(spec, partition_keys(spec, context.instance), client)
+        field = getattr(spec.partitions, "field", "")
+        rows = [
+            dg.TableRecord({"_id": identifier, "path": field, "reason": "in no partition", "got": value})
+            for identifier, value in found.listed
+        ]
+        return dg.AssetCheckResult(
+            passed=not found.num_documents,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{found.num_documents} documents are in no partition"
+            if found.num_documents
+            else None,
+            metadata={
+                "documents": found.num_documents,
+                **({"rejected": dg.MetadataValue.table(rows)} if rows else {}),
+            },
+        )
+
+    return in_a_partition
 
 
 def _result(

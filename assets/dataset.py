@@ -12,6 +12,7 @@ from dagster.components.scaffold.scaffold import ScaffoldRequest
 from pydantic import BaseModel, RootModel
 
 from assets.beta import beta_allowed
+from assets.checks import source_check
 from assets.documents import documents_asset, source_asset
 from assets.images import images_asset
 from assets.jobs import jobs
@@ -112,9 +113,10 @@ def definitions_of(spec: DatasetSpec) -> dg.Definitions:
         assets: list[Any] = [source_asset(spec), documents_asset(spec)]
         assets += [images_asset(spec)] if spec.image_columns else []
         assets += [records_asset(spec)] if spec.record_columns else []
-        schedule = refresh_schedule(spec)
+        schedule, check = refresh_schedule(spec), source_check(spec)
         return dg.Definitions(
             assets=[*assets, snapshot_asset(spec)],
+            asset_checks=[check] if check else [],
             jobs=jobs(spec),
             schedules=[schedule] if schedule else [],
             sensors=sensors(spec),

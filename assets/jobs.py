@@ -23,7 +23,10 @@ def jobs(spec: DatasetSpec) -> list[Any]:
     everything = dg.AssetSelection.assets(*(asset_key(spec, name) for name in asset_names(spec)))
     return [
         dg.define_asset_job(
-            all_name(spec), everything, description="Every asset; pick partitions to launch.", tags=tags
+            all_name(spec),
+            everything | dg.AssetSelection.checks_for_assets(asset_key(spec, "source")),
+            description="Every asset; pick partitions to launch.",
+            tags=tags,
         ),
         dg.define_asset_job(
             refresh_name(spec),

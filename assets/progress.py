@@ -1,4 +1,4 @@
-"""How long work tells how far it is: one callable, shown as a bar in a terminal and as lines in a run's log."""
+"""How long work tells how far it is: one callable, a bar in a terminal or lines in a log."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ def test_a_run_a_partition_tells_the_same_as_one_run_over_all(
     assert shop.run().success
     with pipeline(shop.spec, tmp_path / "other", monkeypatch, mongo_uri) as other:
         for month in MONTHS:
-            assert other.run(month).success
+            result = other.run(month)
+            assert result.success, failures(result)
         timing = {"seconds", "rows_per_second", "mb_per_second", "cluster_time"}
         for asset in ("documents", "images", "records"):
             for month in MONTHS:
@@ -260,3 +261,18 @@ def test_drift_and_schema_drift_warn(
 
 def _columns(spec: DatasetSpec) -> dict[str, Any]:
     return dict(json.loads(spec.model_dump_json(exclude_defaults=True, include={"columns"}))["columns"])
+
+
+def test_documents_in_no_partition_are_named(shop: Pipeline, database: Database[Any]) -> None:
+    database.goods.update_one({"_id": document(1_000, 1)["_id"]}, {"$unset": {"at": 1}})
+    database.goods.update_one({"_id": document(1_001, 1)["_id"]}, {"$set": {"at": "soon"}})
+    result = shop.run()
+    assert result.success, failures(result)
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    found = checks["in_a_partition"]
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.description == "2 documents are in no partition"
+    rows = [dict(record.data) for record in found.metadata["rejected"].records]
+    assert [row["got"] for row in rows] == ["missing", '"soon"']
+    assert str(document(1_000, 1)["_id"]) in str(rows[0]["_id"])
