@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -39,6 +40,7 @@ _CLASSES: Final[dict[Format, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 _ORIENTATION: Final = 0x0112
+_SCRATCH_BYTES: Final = 16 << 20
 _SHARPNESS: Final = 2.0
 """A JPEG decoded smaller keeps at least this many pixels a pixel of the result and axis."""
 
@@ -50,7 +52,27 @@ _DAMAGE: Final = (
 )  # fmt: skip
 
 
-def jpeg_pixels(data: bytes, header: Header, resized: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+class _Scratch(threading.local):
+    """Memory of one thread that pictures are decoded into: fresh memory costs as much as half of a resize."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def of(self, num_bytes: int) -> npt.NDArray[np.uint8] | None:
+        """Give memory for a picture; None for large ones, which shall not be held on to."""
+        if num_bytes > _SCRATCH_BYTES:
+            return None
+        if len(self._memory) < num_bytes:
+            self._memory = np.empty(num_bytes, np.uint8)
+        return self._memory
+
+
+_SCRATCH: Final = _Scratch()
+
+
+def jpeg_pixels(
+    data: bytes, header: Header, resized: tuple[int, int] | None = None, *, scratch: bool = False
+) -> npt.NDArray[np.uint8]:
     """Decode a JPEG of one or three components, refusing what only warns elsewhere (damage in the middle).
 
     Parameters
@@ -58,6 +80,8 @@ def jpeg_pixels(data: bytes, header: Header, resized: tuple[int, int] | None = N
     resized
         Width and height that the whole picture will be resized to; given, the picture may be decoded at a
         fraction of its size, at least twice as large as that.
+    scratch
+        Whether the pixels may lie in memory that the next call of this thread overwrites.
 
     Returns
     -------
@@ -71,8 +95,9 @@ def jpeg_pixels(data: bytes, header: Header, resized: tuple[int, int] | None = N
             "min_width": min(header.width, int(resized[0] * _SHARPNESS)),
             "min_height": min(header.height, int(resized[1] * _SHARPNESS)),
         }
+    memory = _SCRATCH.of(header.num_pixels * len(space)) if scratch else None
     try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space, **smallest)
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, space, buffer=memory, **smallest)
     except ValueError as error:
         raise _damaged(error) from None
     except MemoryError:

@@ -92,7 +92,8 @@ def _plain_jpeg(data: bytes, header: Header, recipe: Recipe, orientation: int | 
     turn = header.orientation if orientation is None else orientation
     placement = _placed(shown_size(header.width, header.height, turn), recipe)
     swapped = shown_size(*placement.resized, turn)
-    pixels = decode.jpeg_pixels(data, header, swapped if recipe.fast and recipe.filter != "nearest" else None)
+    smaller = swapped if recipe.fast and recipe.filter != "nearest" else None
+    pixels = decode.jpeg_pixels(data, header, smaller, scratch=True)
     scale = 1.0 if pixels.shape[:2] == (header.height, header.width) else _fraction(pixels.shape, header)
     if recipe.filter == "bilinear" and turn == 1 and placement.resized != placement.source:
         part = resize.resized(pixels, placement, scale)
