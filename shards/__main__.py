@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from shards.cli import act, look
-from shards.errors import ShardError
+from shards.errors import InvalidArgument, ShardError
 from shards.store import ShardStore
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m shards", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", default="data", help="directory of the store (default: data)")
+    common.add_argument("root", metavar="ROOT", help="directory of the store, such as data/shards")
     common.add_argument("--json", action="store_true", help="print one JSON document")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     target = "DATASET[/ASSET[/PARTITION]]"
@@ -29,10 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     command = add("ls", look.ls, "list datasets, assets, partitions, versions")
     command.add_argument("target", nargs="?", metavar=target)
     command = add("show", look.show, "describe one version")
-    command.add_argument("target", metavar=target)
+    command.add_argument(
+        "target", nargs="?", metavar=target, help="may be left out when there is one dataset"
+    )
     command.add_argument("--version", help=which)
     command = add("head", look.head, "print the first rows; show pictures, or save them as a contact sheet")
-    command.add_argument("target", metavar=target)
+    command.add_argument(
+        "target", nargs="?", metavar=target, help="may be left out when there is one dataset"
+    )
     command.add_argument("--version", help=which)
     command.add_argument("--split", help="rows of one split")
     command.add_argument("-n", "--rows", type=int, default=5)
@@ -66,11 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _only_dataset(store: ShardStore) -> str:
+    names = store.datasets()
+    if len(names) != 1:
+        raise InvalidArgument(f"{store.root}: name a dataset; there are {', '.join(names) or 'none'}")
+    return names[0]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0, 1 for a finding, 2 for an error."""
     given = _parser().parse_args(arguments)
     try:
-        return int(given.run(ShardStore(given.root), given))
+        store = ShardStore(given.root)
+        if given.run in (look.show, look.head) and given.target is None:
+            given.target = _only_dataset(store)
+        return int(given.run(store, given))
     except BrokenPipeError:  # the reader of the output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

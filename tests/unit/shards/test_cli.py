@@ -29,9 +29,9 @@ def root(tmp_path: Path) -> Path:
 
 def run(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
     """Run a command twice, for people and for programs; what it said to programs."""
-    assert main([*arguments, "--root", str(root)]) == code
+    assert main([arguments[0], str(root), *arguments[1:]]) == code
     assert capsys.readouterr().out.strip()
-    assert main([*arguments, "--root", str(root), "--json"]) == code
+    assert main([arguments[0], str(root), *arguments[1:], "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -74,13 +74,13 @@ def test_head_of_a_split(root: Path, capsys: pytest.CaptureFixture[str], monkeyp
 def test_tag_gc_and_verify(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(root, capsys, "tag", DATASET, "golden", "1")
     assert run(root, capsys, "tag", DATASET) == {"golden": 1}
-    assert main(["tag", DATASET, "golden", "2", "--root", str(root)]) == 2
+    assert main(["tag", str(root), DATASET, "golden", "2"]) == 2
     assert "move" in capsys.readouterr().err
     collected = run(root, capsys, "gc", DATASET, "--keep", "1", "--grace-hours", "0")
     assert collected["dry_run"]
     assert collected["versions"] == []
     run(root, capsys, "tag", DATASET, "golden", "--remove")
-    assert main(["gc", DATASET, "--keep", "1", "--grace-hours", "0", "--delete", "--root", str(root)]) == 0
+    assert main(["gc", str(root), DATASET, "--keep", "1", "--grace-hours", "0", "--delete"]) == 0
     assert "2 versions and 0 attempts" in capsys.readouterr().out
     assert ShardStore(root).versions(DATASET, "records") == [2]
     assert run(root, capsys, "verify", DATASET, "--full")["damages"] == []
@@ -94,24 +94,24 @@ def test_tag_gc_and_verify(root: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_time_travel_by_date(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = ShardStore(root).snapshot(DATASET, 1).created_at.isoformat()
     assert run(root, capsys, "show", DATASET, "--version", first)["number"] == 1
-    assert main(["show", DATASET, "--version", "2001-01-01", "--root", str(root)]) == 2
+    assert main(["show", str(root), DATASET, "--version", "2001-01-01"]) == 2
     assert "no version at" in capsys.readouterr().err
 
 
 def test_export_parquet(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = root.parent / "parquet"
-    assert main(["export", DATASET, "parquet", str(out), "--root", str(root)]) == 0
+    assert main(["export", str(root), DATASET, "parquet", str(out)]) == 0
     table = pq.read_table(out / "train.parquet")
     assert table.num_rows == 10
     assert table["age"].to_pylist() == [float(row + 1) for row in range(10)]
     assert table["picture"][3].as_py()[0][0] == [60, 61, 62]
-    assert main(["export", DATASET, "parquet", str(out), "--root", str(root)]) == 2
+    assert main(["export", str(root), DATASET, "parquet", str(out)]) == 2
     assert "not empty" in capsys.readouterr().err
 
 
 def test_export_hugging_face(root: Path) -> None:
     out = root.parent / "huggingface"
-    assert main(["export", DATASET, "huggingface", str(out), "--root", str(root)]) == 0
+    assert main(["export", str(root), DATASET, "huggingface", str(out)]) == 0
     table = pq.read_table(out / "data/test-00000-of-00001.parquet")
     with Image.open(io.BytesIO(table["picture"][0].as_py()["bytes"])) as picture:
         assert np.array_equal(np.asarray(picture)[0, 0], [200, 201, 202])
@@ -125,7 +125,7 @@ def test_export_hugging_face(root: Path) -> None:
 
 def test_export_webdataset(root: Path) -> None:
     out = root.parent / "webdataset"
-    assert main(["export", DATASET, "webdataset", str(out), "--root", str(root)]) == 0
+    assert main(["export", str(root), DATASET, "webdataset", str(out)]) == 0
     with tarfile.open(out / "train-000000.tar") as archive:
         names = archive.getnames()
         assert names[:3] == ["000000000000.picture.png", "000000000000.varying.png", "000000000000.json"]
@@ -138,7 +138,7 @@ def test_export_webdataset(root: Path) -> None:
 
 
 def test_errors_say_what_to_do(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "nothing", "--root", str(root)]) == 2
+    assert main(["show", str(root), "nothing"]) == 2
     assert "has no snapshot" in capsys.readouterr().err
-    assert main(["show", f"{DATASET}/records", "--version", "9", "--root", str(root)]) == 2
+    assert main(["show", str(root), f"{DATASET}/records", "--version", "9"]) == 2
     assert "no such file" in capsys.readouterr().err
