@@ -22,7 +22,7 @@ from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
-from shards import ShardStore, Snapshot
+from shards import DamagedFile, ShardStore, Snapshot
 from shards.lease import Lease
 
 
@@ -49,6 +49,9 @@ class Index:
         Row numbers, mapped; uint32 or uint64.
     ascending
         Whether each row is greater than the one before; so for splits, not for subsets.
+    num_rows
+        Rows of the snapshot. The index was not read as a whole when it was opened, so every use looks whether
+        its rows are below it.
 
     Attributes
     ----------
@@ -56,8 +59,9 @@ class Index:
         First row where the rows follow each other without a gap, else None.
     """
 
-    def __init__(self, rows: npt.NDArray[Any], *, ascending: bool) -> None:
-        self._rows = rows
+    def __init__(self, rows: npt.NDArray[Any], *, ascending: bool, num_rows: int) -> None:
+        self._rows, self._num_rows = rows, num_rows
+        self._check(rows[-1:])
         size = len(rows)
         run = ascending and size > 0 and int(rows[-1]) - int(rows[0]) == size - 1
         self.first = int(rows[0]) if run else None
@@ -70,7 +74,13 @@ class Index:
         """Give the rows of samples."""
         if self.first is not None:
             return samples + self.first if self.first else samples
-        return np.take(self._rows, samples).astype(np.int64)
+        rows = np.take(self._rows, samples)
+        self._check(rows)
+        return rows.astype(np.int64)
+
+    def _check(self, rows: npt.NDArray[Any]) -> None:
+        if rows.size and int(rows.max()) >= self._num_rows:
+            raise DamagedFile("the index", f"names row {rows.max()}, the last is {self._num_rows - 1}")
 
 
 class Opened:
@@ -91,7 +101,11 @@ class Opened:
         self.store = ShardStore(path.parent, storage=storage)
         self.place: Place = LocalPlace(Path(path.parent)) if storage is None else CachePlace(storage)
         self.snapshot: Snapshot = self.store.snapshot(path.name, selection.version)
-        self.index = Index(_rows(self.snapshot, selection), ascending=selection.subset is None)
+        self.index = Index(
+            _rows(self.snapshot, selection),
+            ascending=selection.subset is None,
+            num_rows=self.snapshot.num_rows,
+        )
         names = selected(self.snapshot, selection.columns)
         readers = [self.snapshot.column(name) for name in names]
         self.columns: dict[str, DenseColumn | ArrowColumn] = open_columns(readers, self.place)

@@ -16,12 +16,17 @@ from shards.readers import ColumnReader, ShardFile, ShardFiles
 from shards.schema import JSON, Column
 from shards.version import Version
 
+CHECKED_FILES = 10_000
+CHECKED_ROWS = 1 << 20
+"""Indices up to this size are looked through when they are opened; in others, each use must look."""
+
 
 class Snapshot:
     """An immutable view of one version of every partition.
 
     Rows are numbered over all partitions, in ascending order of partition key. Safe to share between
-    threads and to pickle; sizes of all files were checked when it was opened.
+    threads and to pickle. Sizes of the first `CHECKED_FILES` files were checked when it was opened, that of
+    every file is checked when it is mapped.
     """
 
     def __init__(self, catalog: Catalog, manifest: Manifest, *, verify: bool = False) -> None:
@@ -31,13 +36,15 @@ class Snapshot:
         self._storage = catalog.storage
         self._verify = verify
         self._entry: SnapshotEntry = manifest.snapshot
-        self._versions: dict[str, list[Version]] = {
-            asset: [
-                _pinned(catalog, manifest.dataset, asset, key, pins[key], verify)
-                for key, _ in self._entry.partitions
-            ]
-            for asset, pins in self._entry.pins.items()
-        }
+        self._versions: dict[str, list[Version]] = {}
+        num_files = 0
+        for asset, pins in self._entry.pins.items():
+            opened = self._versions[asset] = []
+            for key, _ in self._entry.partitions:
+                check = num_files < CHECKED_FILES
+                version = _pinned(catalog, manifest.dataset, asset, key, pins[key], verify, check)
+                num_files += version.num_files
+                opened.append(version)
         self._asset_of = {
             name: asset
             for asset, versions in self._versions.items()
@@ -113,7 +120,10 @@ class Snapshot:
         return {entry.name: entry.parent or "" for entry in self._entry.subsets}
 
     def index(self, split: str) -> npt.NDArray[Any]:
-        """Rows of a split, ascending, mapped; uint32 or uint64."""
+        """Rows of a split, ascending, mapped; uint32 or uint64.
+
+        Of more than `CHECKED_ROWS` rows, it was not looked whether all of them exist; readers look again.
+        """
         return self._rows(self._entry.splits, split, "split")
 
     def subset_index(self, name: str) -> npt.NDArray[Any]:
@@ -129,7 +139,7 @@ class Snapshot:
                     self._storage, Column(name, "npy", entry.dtype), files, verify=self._verify
                 )
                 rows = reader.read()
-                if rows.size and int(rows.max()) >= self.num_rows:
+                if 0 < rows.size <= CHECKED_ROWS and int(rows.max()) >= self.num_rows:
                     raise DamagedFile(
                         files[0].path, f"names row {rows.max()}, the last is {self.num_rows - 1}"
                     )
@@ -182,11 +192,13 @@ class Snapshot:
         return f"{self.dataset} snapshot {self.number}"
 
 
-def _pinned(catalog: Catalog, dataset: str, asset: str, partition: str, pin: Pin, verify: bool) -> Version:
+def _pinned(
+    catalog: Catalog, dataset: str, asset: str, partition: str, pin: Pin, verify: bool, check: bool
+) -> Version:
     manifest = catalog.manifest(dataset, asset, partition, pin.number)
     if manifest.content_hash != pin.content_hash:
         raise DamagedFile(
             f"{dataset}/{asset}[{partition}] version {pin.number}",
             f"has content {manifest.content_hash}, the snapshot pinned {pin.content_hash}",
         )
-    return Version(catalog.storage, manifest, verify=verify)
+    return Version(catalog.storage, manifest, verify=verify, check=check)

@@ -11,6 +11,7 @@ import xxhash
 from shards.errors import ManifestError, Problem
 from shards.limits import MAX_CONTAINERS, MAX_DEPTH, MAX_INTEGER, MAX_MANIFEST_BYTES
 
+_DIGITS_AS_ZEROS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _CHECKSUM_START = b',"checksum":"'
 _CHECKSUM_BYTES = len(_CHECKSUM_START) + 32 + 3
 
@@ -38,6 +39,11 @@ def _integer(text: str) -> int:
     if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
         raise _Refused("number_out_of_range", text[:40], f"at most {MAX_INTEGER} in magnitude")
     return int(text)
+
+
+def _has_long_digits(data: bytes) -> bool:
+    """Whether 20 digits follow each other: only there can an integer be that is out of range."""
+    return b"0" * 20 in data.translate(_DIGITS_AS_ZEROS)
 
 
 def _float(text: str) -> float:
@@ -76,7 +82,7 @@ def _load(data: bytes) -> dict[str, Any]:
             data.decode("utf-8"),
             object_pairs_hook=_object,
             parse_constant=_constant,
-            parse_int=_integer,
+            parse_int=_integer if _has_long_digits(data) else None,
             parse_float=_float,
         )
     except UnicodeDecodeError as error:

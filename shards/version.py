@@ -65,6 +65,11 @@ class Version:
         return self.manifest.created_at
 
     @property
+    def num_files(self) -> int:
+        """Data files."""
+        return sum(1 for _ in self.manifest.shards())
+
+    @property
     def num_rows(self) -> int:
         """Rows of every column; of the first table when there is no column."""
         return self.manifest.num_rows

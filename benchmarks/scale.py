@@ -1,0 +1,176 @@
+"""A dataset of 10^9 rows in 10^5 shards: opening a snapshot, planning an epoch, resuming in its middle.
+
+Manifests are real, files are sparse: they have their sizes and headers and take no room. Each figure is taken
+in a process of its own, after its imports. What is measured does not depend on how long a row is.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from benchmarks.harness import Suite
+from shards import Column, names, npy
+from shards.manifest import ColumnEntry, IndexEntry, Manifest, Pin, Shard, SnapshotEntry, dump, hash_content
+
+COLUMN = Column("label", "npy", "|u1")
+DATASET, ASSET = "scale", "records"
+CREATED = datetime(2026, 1, 1, tzinfo=timezone.utc)
+BATCH = 256
+
+
+def make(root: Path, num_partitions: int, shards_a_partition: int, rows_a_shard: int) -> None:
+    """Write the store, unless it stands: headers, sizes, manifests, one snapshot with one split."""
+    done = root / f"made-{num_partitions}-{shards_a_partition}-{rows_a_shard}"
+    if done.exists():
+        return
+    head = npy.header(COLUMN.dtype, rows_a_shard, ())
+    size_bytes = len(head) + rows_a_shard
+    rows = shards_a_partition * rows_a_shard
+    pins, partitions = {}, []
+    for number in range(num_partitions):
+        key = f"p{number:06d}"
+        attempt = f"20260101t000000-{number:016x}"
+        directory = root / names.data_directory(DATASET, ASSET, key) / attempt
+        directory.mkdir(parents=True, exist_ok=True)
+        shards = []
+        for position in range(shards_a_partition):
+            name = names.file_name("column", COLUMN.name, position, "npy")
+            sparse(directory / name, head, size_bytes)
+            digest = xxhash.xxh3_128_hexdigest(f"{key}/{name}".encode())  # no byte is verified
+            shards.append(Shard(name, rows_a_shard, size_bytes, digest))
+        manifest = Manifest(
+            DATASET, ASSET, key, 1, CREATED, attempt, rows, columns=(ColumnEntry(COLUMN, tuple(shards)),)
+        )
+        pins[key] = Pin(1, publish(root, manifest))
+        partitions.append((key, rows))
+    publish(root, snapshot(root, pins, partitions))
+    done.touch()
+
+
+def snapshot(root: Path, pins: dict[str, Pin], partitions: list[tuple[str, int]]) -> Manifest:
+    """Write the index of a split of all rows but five, and describe the snapshot."""
+    num_rows = sum(rows for _, rows in partitions)
+    attempt = f"20260101t000000-{'f' * 16}"
+    directory = root / names.data_directory(DATASET, names.SNAPSHOT, "all") / attempt
+    directory.mkdir(parents=True, exist_ok=True)
+    name = names.file_name("index", "train", 0, "npy")
+    head = npy.header("<u4", num_rows - 5, ())
+    size_bytes = len(head) + 4 * (num_rows - 5)
+    sparse(directory / name, head, size_bytes, last=np.array([num_rows - 1], "<u4").tobytes())
+    entry = SnapshotEntry(
+        pins={ASSET: pins},
+        partitions=tuple(partitions),
+        splits=(IndexEntry("train", "<u4", (Shard(name, num_rows - 5, size_bytes, "0" * 32),)),),
+        subsets=(),
+        vocabularies=(),
+        transforms={},
+    )
+    return Manifest(DATASET, names.SNAPSHOT, "all", 1, CREATED, attempt, num_rows, snapshot=entry)
+
+
+def sparse(path: Path, head: bytes, size_bytes: int, last: bytes = b"") -> None:
+    """Write a file that has a head, a size, perhaps an end, and nothing in between."""
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(size_bytes)
+        file.seek(size_bytes - len(last))
+        file.write(last)
+
+
+def publish(root: Path, manifest: Manifest) -> str:
+    """Write a manifest; the hash of its content."""
+    manifest = replace(manifest, content_hash=hash_content(manifest))
+    directory = root / names.manifest_directory(manifest.dataset, manifest.asset, manifest.partition)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / names.manifest_name(manifest.number)).write_bytes(dump(manifest))
+    return manifest.content_hash
+
+
+def anonymous_bytes() -> int:
+    """Memory of this process that is its own: pages of mapped files belong to the system's cache."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) * 1024
+
+
+def measure(root: str) -> dict[str, float]:
+    """Do in turn what is measured; seconds of each, and megabytes of memory above the imports."""
+    from loaders import ShardDataset
+
+    before = anonymous_bytes()
+    found: dict[str, float] = {}
+
+    def took(name: str, start: float) -> None:
+        found[name] = time.perf_counter() - start
+        found["memory"] = max(found.get("memory", 0.0), (anonymous_bytes() - before) / 1e6)
+
+    start = time.perf_counter()
+    dataset = ShardDataset(f"{root}/{DATASET}", lease_seconds=None)
+    took("open", start)
+    for shuffle in ("full", "block"):
+        start = time.perf_counter()
+        loader = dataset.loader(BATCH, shuffle=shuffle, num_threads=1, prefetch=1)
+        batches = iter(loader)
+        next(batches)
+        took(f"plan {shuffle}", start)
+        batches.close()
+        state: dict[str, Any] = loader.state_dict()
+        state["position"] = len(dataset) // 2
+        start = time.perf_counter()
+        loader = dataset.loader(BATCH, shuffle=shuffle, num_threads=1, prefetch=1)
+        loader.load_state_dict(state)
+        batches = iter(loader)
+        next(batches)
+        took(f"resume {shuffle}", start)
+        batches.close()
+    return found
+
+
+def main() -> int:
+    """Run the benchmark."""
+    suite = Suite.from_command_line("scale", __doc__)
+    num_partitions, shards_a_partition, rows_a_shard = (
+        (100, 100, 10_000) if suite.quick else (1000, 100, 10_000)
+    )
+    root = suite.directory / f"store-{num_partitions}"
+    make(root, num_partitions, shards_a_partition, rows_a_shard)
+    code = f"import json; from benchmarks.scale import measure; print(json.dumps(measure({str(root)!r})))"
+
+    def figure(name: str) -> float:
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        return float(json.loads(done.stdout)[name])
+
+    scale = f"{num_partitions * shards_a_partition * rows_a_shard:.0e} rows"
+    for name in ("open", "plan full", "plan block", "resume full", "resume block"):
+        suite.leg(
+            f"{scale}: {name}",
+            unit="s",
+            ours=lambda name=name: figure(name),  # type: ignore[misc]
+            goals={"ours": "<= 1"},
+            better="lower",
+            rounds=3,
+            warm_up=False,
+        )
+    suite.leg(
+        f"{scale}: peak of memory above that of the imports",
+        unit="MB",
+        ours=lambda: figure("memory"),
+        goals={"ours": "<= 500"},
+        better="lower",
+        rounds=1,
+        warm_up=False,
+    )
+    return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
