@@ -138,7 +138,8 @@ def device_copy(num_batches: int) -> Callable[[], float]:
 def waiting(path: Path, num_steps: int) -> Callable[[], float]:
     """Measure the share of time in which a training loop waits for its batch, in percent."""
     torch.backends.cudnn.benchmark = True
-    network = resnet50(1000).cuda().to(memory_format=torch.channels_last)
+    network = resnet50(1000).cuda()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     loader = _loader(path, chw=True)
     batches = iter(loader)
@@ -147,10 +148,9 @@ def waiting(path: Path, num_steps: int) -> Callable[[], float]:
         for _ in range(count):
             batch = next(batches)
             with torch.autocast("cuda", torch.bfloat16):
-                loss = nn.functional.cross_entropy(
-                    network(batch["image"].to(torch.bfloat16) / 255), batch["label"]
-                )
-            loss.backward()
+                scores = network(batch["image"].to(torch.bfloat16) / 255)
+                loss = nn.functional.cross_entropy(scores, batch["label"])
+            torch.autograd.backward(loss)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             loss.item()  # as a loop does that logs its loss; the host runs no further ahead
