@@ -24,9 +24,9 @@ class Duplicates:
 def find_duplicates(low: Hashes, high: Hashes, candidates: BoolArray) -> Duplicates:
     """Find, among the candidates, every row whose 128-bit key an earlier one has."""
     rows = np.flatnonzero(candidates)
-    order = rows[np.lexsort((rows, high[rows], low[rows]))]
-    if len(order) < 2:
+    if _all_differ(low[rows]):
         return Duplicates(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    order = rows[np.lexsort((rows, high[rows], low[rows]))]
     same = (low[order[1:]] == low[order[:-1]]) & (high[order[1:]] == high[order[:-1]])
     start = np.concatenate(([True], ~same))
     firsts = order[np.flatnonzero(start)[np.cumsum(start) - 1]]
@@ -60,22 +60,28 @@ class Leaks:
 def find_leaks(content: Hashes, splits: npt.NDArray[np.int8], names: tuple[str, ...], limit: int) -> Leaks:
     """Find contents that rows of different splits share; rows of split -1 are left out."""
     rows = np.flatnonzero(splits >= 0)
+    if _all_differ(content[rows]):
+        return Leaks(0, 0, {}, [])
     order = rows[np.argsort(content[rows], kind="stable")]
     keys, codes = content[order], splits[order].astype(np.int64)
-    starts = (
-        np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.zeros(0, int)
-    )
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(keys))))
     table = np.zeros((len(starts), len(names)), np.bool_)
     table[group, codes] = True
     leaked = table.sum(axis=1) > 1
-    concerned = leaked[group] if len(group) else np.zeros(0, np.bool_)
+    concerned = leaked[group]
     pairs: dict[str, int] = {}
     for first in range(len(names)):
         for second in range(first + 1, len(names)):
             both = table[:, first] & table[:, second]
-            count = int(np.count_nonzero(both[group] & (codes == second))) if len(group) else 0
+            count = int(np.count_nonzero(both[group] & (codes == second)))
             if count:
                 pairs[f"{names[first]}|{names[second]}"] = count
     shown = order[concerned][:limit].tolist()
     return Leaks(int(np.count_nonzero(leaked)), int(np.count_nonzero(concerned)), pairs, shown)
+
+
+def _all_differ(hashes: Hashes) -> bool:
+    """Tell whether no hash occurs twice, the usual case, by a sort of values alone."""
+    ordered = np.sort(hashes)
+    return not bool((ordered[1:] == ordered[:-1]).any())

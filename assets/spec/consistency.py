@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import available_timezones
 
 from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
+from assets.spec.expression import columns_of
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
 from assets.spec.operation import ZONES_ALLOWED
 from assets.spec.partitions import StaticPartitions, TimePartitions
@@ -131,6 +132,9 @@ def _subsets(spec: DatasetSpec) -> Iterator[Found]:
             yield ("subsets", name), "is also the name of a split; choose another"
         if subset.split not in allowed:
             yield ("subsets", name, "split"), f"no split {subset.split!r}; allowed: {_names(allowed)}"
+        for column in [] if subset.where is None else columns_of(subset.where):
+            if column not in spec.columns:
+                yield ("subsets", name, "where"), f"no column {column!r}; allowed: {_names(spec.columns)}"
         yield from _category(spec, subset.balance, ("subsets", name, "balance"))
     if spec.dedup is not None:
         for column in spec.dedup.content or []:

@@ -28,6 +28,8 @@ from assets.spec.columns import CategoryColumn, MultilabelColumn
 UNKNOWN_DECLARED = -1
 UNKNOWN_OPEN = 0
 BUCKET_KEY = "category"
+LISTED_BUCKETS = 256
+"""Buckets are counted one by one up to so many."""
 ARROW = {"string": pa.large_string(), "int64": pa.int64(), "bool": pa.bool_()}
 
 
@@ -112,7 +114,7 @@ class HashedEncoder(Encoder):
     def summarise(self, encoded: Encoded, rows: BoolArray) -> Summary:
         """Count the buckets, when there are few enough to list."""
         counts = None
-        if self.buckets <= CAP:
+        if self.buckets <= LISTED_BUCKETS:
             numbers = np.bincount(select(encoded.seen, rows, encoded.present), minlength=self.buckets)
             found = np.flatnonzero(numbers)
             counts = Counts()

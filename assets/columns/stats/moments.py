@@ -106,7 +106,7 @@ class Moments:
     def _finite(
         cls, count: npt.NDArray[np.int64], mean: Floats, rest: Floats, m2: Floats, low: Floats, high: Floats
     ) -> Moments:
-        return cls(count, np.nan_to_num(mean), np.nan_to_num(rest), np.nan_to_num(m2, nan=LARGEST), low, high)
+        return cls(count, _saturated(mean, 0.0), _saturated(rest, 0.0), _saturated(m2, LARGEST), low, high)
 
     def merge(self, other: Moments) -> Moments:
         """Give the moments of both sets of rows together."""
@@ -117,14 +117,14 @@ class Moments:
             moved = self.mean_rest + difference * share
             mean = self.mean + moved
             rest = moved - (mean - self.mean)
-            between = np.nan_to_num(difference * difference * (self.count * share), nan=LARGEST)
-            m2 = np.nan_to_num(self.m2 + other.m2 + between, nan=LARGEST)
+            between = difference * difference * (self.count * share)
+            m2 = _saturated(self.m2 + other.m2 + between, LARGEST)
         first = self.count == 0
         mean, rest = np.where(first, other.mean, mean), np.where(first, other.mean_rest, rest)
         return Moments(
             count,
-            np.nan_to_num(mean),
-            np.nan_to_num(rest),
+            _saturated(mean, 0.0),
+            _saturated(rest, 0.0),
             m2,
             np.minimum(self.minimum, other.minimum),
             np.maximum(self.maximum, other.maximum),
@@ -166,3 +166,10 @@ _MEMBERS = ("count", "mean", "mean_rest", "m2", "minimum", "maximum")
 def _mean(numbers: npt.NDArray[Any]) -> float:
     mean = float(numbers.mean(dtype=np.float64))
     return mean if np.isfinite(mean) else float((numbers / len(numbers)).sum(dtype=np.float64))
+
+
+def _saturated(values: Floats, nan: float) -> Floats:
+    """Replace infinities by the largest float64; the sum is a cheap way to see that there are none."""
+    if np.isfinite(values.sum()):
+        return values
+    return np.nan_to_num(values, nan=nan, posinf=LARGEST, neginf=-LARGEST)
