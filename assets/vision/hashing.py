@@ -33,7 +33,7 @@ def num_near_duplicates(hashes: npt.NDArray[np.uint64]) -> int:
     """Count pictures that have an earlier one within `NEAR_BITS` bits.
 
     Of 4 bands of 16 bits, at least one is equal in any two hashes that differ in at most 3 bits; so only
-    pictures with an equal band are compared, the nearest neighbours of a band's sorted order among them.
+    pictures with an equal band are compared, and each with at most 4,096 earlier ones of it.
     """
     duplicate = np.zeros(len(hashes), np.bool_)
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
@@ -56,5 +56,11 @@ def _mark(
         if duplicate[rows[position]]:
             continue
         before = hashes[rows[max(0, position - 4096) : position]]
-        if (np.bitwise_count(before ^ hashes[rows[position]]) <= NEAR_BITS).any():
+        if (_num_bits(before ^ hashes[rows[position]]) <= NEAR_BITS).any():
             duplicate[rows[position]] = True
+
+
+def _num_bits(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8), axis=1)
+    counted: npt.NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
+    return counted
