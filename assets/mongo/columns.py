@@ -53,6 +53,7 @@ class Columns:
         max_rows: int = 16_384,
         flush_bytes: int = 32 << 20,
     ) -> None:
+        self._tables = Tables(fields)
         self.fields = tuple(fields)
         self.schema = fields_schema(fields)
         self.rejects: list[Reject] = []
@@ -63,7 +64,6 @@ class Columns:
         self._flush_bytes = flush_bytes
         self._fed_bytes = 0
         self._last_place = 0
-        self._tables = Tables(fields)
         self._pool = _Pool()
         self._patches = Patches(self._tables)
         self._valid: dict[int, npt.NDArray[np.uint8]] = {}

@@ -89,7 +89,6 @@ def projected(
             "find": collection,
             "filter": dict(condition),
             "limit": SAMPLE,
-            "singleBatch": True,
             "batchSize": SAMPLE,
         },
         codec_options=RAW,

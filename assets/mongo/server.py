@@ -83,7 +83,6 @@ def guarantee(
             "find",
             collection,
             limit=1,
-            singleBatch=True,
             projection={"_id": 1},
             readConcern=found.read_concern,
         )

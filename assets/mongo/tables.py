@@ -192,7 +192,7 @@ class Tables:
                 (layout.TARGET_INNER, 0 if target.inner is None else self.address[id(target.inner)]),
                 (layout.TARGET_WIDTH, WIDTHS.get(target.kind, 0)),
                 (layout.TARGET_ACCEPTS, ACCEPTS.get(target.kind, 0)),
-                (layout.TARGET_SIMPLE, ACCEPTS.get(target.kind, 0)),
+                (layout.TARGET_SIMPLE, ACCEPTS.get(target.kind, 0) & ~(1 << layout.T_BINARY)),
                 (layout.TARGET_NULLS, self.base + self._null_places[id(target)]),
                 (layout.TARGET_NUM_NULLS, len(_null_entries(target))),
             ):
