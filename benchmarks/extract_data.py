@@ -40,7 +40,8 @@ def make_fields() -> list[Field]:
     scalars = {
         "user_id": "int64", "seq": "int64", "age": "int64", "label": "int64", "score": "float64",
         "price": "float64", "rating": "float64", "name": "string", "category": "string", "country": "string",
-        "text": "string", "active": "bool", "created_at": "timestamp", "updated_at": "timestamp", "opt": "int64",
+        "text": "string", "active": "bool", "created_at": "timestamp", "updated_at": "timestamp",
+        "opt": "int64",
     }  # fmt: skip
     fields = [Field(name, name, kind, required=name not in optional) for name, kind in scalars.items()]  # type: ignore[arg-type]
     geo = Struct((Field("lat", "lat", "float64", False), Field("lon", "lon", "float64", False)))

@@ -259,7 +259,8 @@ def test_lossless_conversions(kind: Any, value: Any, expected: Any) -> None:
         ("int64", 1.5), ("int64", "abc"), ("int64", float("nan")), ("float64", "0.1234567890123456789"),
         ("float64", "1e999"), ("bool", 2), ("bool", "yes"), ("timestamp", "2024-13-01"), ("timestamp", 5),
         ("timestamp", "2024-01-01T00:00:00.0001Z"), ("timestamp", Timestamp(60, 1)), ("string", NOON),
-        ("objectid", "xyz"), ("uuid", b"short"), ("decimal128", "1" * 40), ("int64", {"a": 1}), ("string", [1]),
+        ("objectid", "xyz"), ("uuid", b"short"), ("decimal128", "1" * 40), ("int64", {"a": 1}),
+        ("string", [1]),
     ],
 )  # fmt: skip
 def test_lossy_conversions_are_refused(kind: Any, value: Any) -> None:
