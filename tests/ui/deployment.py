@@ -126,7 +126,7 @@ class Deployment:
         self._start("dagster_webserver", [*workspace, "-h", "127.0.0.1", "-p", str(self.port)])
         self._start("dagster._daemon", ["run", *workspace])
         try:
-            self.wait("the webserver", self._is_ready, timeout_seconds=120)
+            self.wait("the webserver", self._is_ready)
         except BaseException:
             self.stop()
             raise
@@ -179,7 +179,7 @@ class Deployment:
         assert loaded is None or loaded["__typename"] == "RepositoryLocation", loaded
         return entry["loadStatus"] == "LOADED"
 
-    def wait(self, what: str, is_done: Callable[[], T], timeout_seconds: float = 120) -> T:
+    def wait(self, what: str, is_done: Callable[[], T], timeout_seconds: float = 400) -> T:
         """Ask again until the answer is true; fail with the logs when it takes too long."""
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -232,7 +232,7 @@ class Deployment:
         """Return the status of a run."""
         return str(self.graphql(RUN, id=run_id)["runOrError"]["status"])
 
-    def finish(self, run_id: str, timeout_seconds: float = 180) -> str:
+    def finish(self, run_id: str, timeout_seconds: float = 400) -> str:
         """Wait for the end of a run and return its status."""
         ends = ("SUCCESS", "FAILURE", "CANCELED")
 
@@ -275,7 +275,7 @@ class Deployment:
             )
             return status if status.startswith("COMPLETED") or status in ("FAILED", "CANCELED") else ""
 
-        status = self.wait("the backfill", ended, 240)
+        status = self.wait("the backfill", ended)
         assert status == "COMPLETED_SUCCESS", (status, self.runs())
         return backfill
 

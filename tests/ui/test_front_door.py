@@ -17,8 +17,9 @@ from pymongo import MongoClient
 from demo.seed import DATABASE
 from tests.ui.deployment import Deployment
 
-pytestmark = pytest.mark.xdist_group("front_door")
+pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
 
+expect.set_options(timeout=60_000)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = [
     "--no-sandbox",
@@ -137,6 +138,8 @@ def test_checks_page(materialized: Deployment, page: Page, screenshots: Path) ->
     page.goto(f"{materialized.address}/assets/digits/records?view=checks")
     for name in ("reject_share", "value_ranges", "distribution_drift"):
         expect(page.get_by_text(name).first).to_be_visible()
+    page.get_by_text("value_ranges").first.click()
+    expect(page.get_by_text("Lowest and highest value").first).to_be_visible()
     shoot(page, screenshots, "checks")
 
 
@@ -153,7 +156,7 @@ def test_the_watching_sensor_refreshes_what_changes_touch(deployment: Deployment
         deployment.succeed(
             deployment.launch(assets=["tumors/documents", "tumors/records"], tags={"dagster/partition": site})
         )
-    deployment.wait("a first look at the change stream", lambda: _ticks(deployment, "tumors_watch"), 60)
+    deployment.wait("a first look at the change stream", lambda: _ticks(deployment, "tumors_watch"))
     started = {run["runId"] for run in deployment.runs()}
 
     def refreshed() -> dict[str, Any] | None:
@@ -166,12 +169,12 @@ def test_the_watching_sensor_refreshes_what_changes_touch(deployment: Deployment
         document = tumors.find_one({"site": "east"})
         assert document is not None
         tumors.insert_one({**document, "_id": ObjectId()})
-        run = deployment.wait("a refresh of east", refreshed, 90)
+        run = deployment.wait("a refresh of east", refreshed)
         tags = {tag["key"]: tag["value"] for tag in run["tags"]}
         assert tags["dagster/partition"] == "east"
         started.add(run["runId"])
         tumors.update_one({"_id": document["_id"]}, {"$set": {"site": "south"}})
-        run = deployment.wait("a refresh of east and south", refreshed, 90)
+        run = deployment.wait("a refresh of east and south", refreshed)
         tags = {tag["key"]: tag["value"] for tag in run["tags"]}
         assert tags["dagster/asset_partition_range_start"] == "east"
         assert tags["dagster/asset_partition_range_end"] == "south"
@@ -191,7 +194,7 @@ def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment
     """Observe twice with a change between: only its partition is made again, then one snapshot."""
     observe = {"assets": ["digits/source"]}
     materialized.succeed(materialized.launch(**observe))
-    materialized.wait("a first evaluation", lambda: _ticks(materialized, "digits_automation"), 60)
+    materialized.wait("a first evaluation", lambda: _ticks(materialized, "digits_automation"))
     started = {run["runId"] for run in materialized.runs()}
     snapshots = len(materialized.asset("digits/snapshot")["assetMaterializations"])
     with MongoClient[dict[str, Any]](mongo_uri) as client:
@@ -208,7 +211,7 @@ def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment
         def again() -> bool:
             return len(materialized.asset("digits/snapshot")["assetMaterializations"]) > snapshots
 
-        materialized.wait("a snapshot by automation", again, 120)
+        materialized.wait("a snapshot by automation", again)
         digits.update_one({"_id": document["_id"]}, {"$set": {"device.dpi": 300}})
     runs = [run for run in materialized.runs() if run["runId"] not in started]
     automatic = [

@@ -17,7 +17,7 @@ from demo.mongod import free_port
 from demo.seed import seed
 from tests.ui.deployment import PROJECT, Deployment
 
-pytestmark = pytest.mark.xdist_group("front_door")
+pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
 
 
 def programs() -> Path | None:
