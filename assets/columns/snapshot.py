@@ -44,7 +44,8 @@ def build_snapshot(
     """Pin the latest version of every partition, and fit, split and select over all of them.
 
     Statistics are merged from those of the partitions; no row is read for a fit. The index of a split holds
-    the rows that every asset can use and that are no duplicates.
+    the rows that every asset can use and that are no duplicates. Memory grows by 17 bytes a row, 33 with
+    deduplication, and what sorting them takes; columns are never held.
 
     Raises
     ------
