@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--log", type=Path, help="write the labels of every batch there, a file a rank")
+    parser.add_argument("--seen", type=Path, help="write the labels of every batch there, a file a rank")
     chosen = parser.parse_args()
 
     dist.init_process_group("nccl" if chosen.device == "cuda" else "gloo")
@@ -65,8 +65,8 @@ def main() -> None:
             loss.backward()
             optimizer.step()
             step += 1
-            if chosen.log is not None:
-                with chosen.log.with_suffix(f".{dist.get_rank()}").open("a") as file:
+            if chosen.seen is not None:
+                with chosen.seen.with_suffix(f".{dist.get_rank()}").open("a") as file:
                     file.write(f"{step} {batch['label'].tolist()}\n")
             if dist.get_rank() == 0:
                 save(
