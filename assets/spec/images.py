@@ -109,6 +109,8 @@ class ImageColumn(Model):
             raise ValueError(f"dtype uint16 goes with mode keep16, got {self.mode}")
         if self.dtype == "uint8" and self.mode == "keep16":
             raise ValueError("mode keep16 goes with dtype uint16 or float32, got uint8")
+        if self.store == "encoded" and (self.mode == "keep16" or self.dtype != "uint8"):
+            raise ValueError("store encoded goes with 8-bit modes and dtype uint8; store pixels instead")
         if "url" in self.sources and not self.urls.hosts:
             raise ValueError("source url needs urls.hosts, the host names that may be asked")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from assets.mongo.fields import Field, ListOf
 from assets.spec import DatasetSpec
@@ -47,9 +47,8 @@ class ImagePlan:
         """What is rendered: the recipe, or for encoded pictures the whole picture in one byte a channel."""
         if self.column.store == "pixels":
             return self.recipe
-        dtype: Literal["uint8", "uint16"] = "uint16" if self.recipe.mode == "keep16" else "uint8"
         return dataclasses.replace(
-            self.recipe, size=None, fit="none", shorter_side=None, layout="hwc", dtype=dtype, fast=False
+            self.recipe, size=None, fit="none", shorter_side=None, layout="hwc", fast=False
         )
 
 

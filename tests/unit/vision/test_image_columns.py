@@ -25,6 +25,7 @@ GOOD = {"kind": "image", "path": "image", "size": [8, 8]}
         ({"dtype": "uint16"}, "goes with mode keep16"),
         ({"mode": "keep16"}, "goes with dtype uint16"),
         ({"sources": ["url"]}, "urls.hosts"),
+        ({"store": "encoded", "mode": "keep16", "dtype": "uint16"}, "store encoded goes with"),
         ({"sources": []}, "at least 1"),
         ({"sources": ["ftp"]}, "bytes"),
         ({"filter": "cubic"}, "bicubic"),
