@@ -16,6 +16,7 @@ from pymongo.read_preferences import (
 )
 
 from assets.mongo.errors import SourceError
+from assets.mongo.pin import Pin
 from assets.spec.source import Source
 
 APP_NAME = "shardmill"
@@ -49,6 +50,7 @@ def connect(source: Source) -> MongoClient[dict[str, Any]]:
             "it holds the connection string, for instance mongodb://host:27017/?replicaSet=rs0"
         )
     options: dict[str, Any] = {"appname": APP_NAME, "tz_aware": True, "retryReads": True}
+    options["server_selector"] = Pin()
     lowered = uri.lower()
     if "serverselectiontimeoutms" not in lowered:
         options["serverSelectionTimeoutMS"] = SERVER_SELECTION_SECONDS * 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.son import SON
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -22,6 +23,7 @@ from pymongo.errors import (
 
 from assets.mongo.columns import Columns
 from assets.mongo.errors import ReadFailed, SourceError
+from assets.mongo.pin import held_to_one
 from assets.mongo.read_ahead import read_ahead
 from assets.mongo.rejects import Reject
 from assets.mongo.replies import MAX_BATCH, Batch, read_replies
@@ -241,8 +243,23 @@ class Extraction:
         command = self.query.command(self.at, self.pace.comment, resume)
         skip = 0 if resume is None or self.query.pipeline is None else resume.num_documents
         rate = self.pace.max_documents_per_second
-        with self.client.start_session(causal_consistency=False) as session:
-            batches = read_replies(
+        with (
+            self.client.start_session(causal_consistency=False) as session,
+            read_ahead(self._replies(command, session)) as replies,
+        ):
+            for batch in replies:
+                skip = self._take(batch, skip)
+                if self.on_rejects is not None and self.columns.rejects:
+                    self.on_rejects(self.columns.take_rejects())
+                self.progress(self.num_documents, self.total, "documents")
+                if rate is not None:
+                    _wait(began + self.num_documents / rate)
+
+    def _replies(self, command: Mapping[str, Any], session: ClientSession) -> Iterator[Batch]:
+        """The batches of a command, from one server; runs in the thread that reads ahead."""
+        rate = self.pace.max_documents_per_second
+        with held_to_one(self.client, self.pace.read_preference):
+            yield from read_replies(
                 self.client.get_database(self.query.database),
                 command,
                 session=session,
@@ -250,14 +267,6 @@ class Extraction:
                 max_documents=MAX_BATCH if rate is None else max(1, min(MAX_BATCH, int(rate / 4))),
                 read_preference=self.pace.read_preference,
             )
-            with read_ahead(batches) as replies:
-                for batch in replies:
-                    skip = self._take(batch, skip)
-                    if self.on_rejects is not None and self.columns.rejects:
-                        self.on_rejects(self.columns.take_rejects())
-                    self.progress(self.num_documents, self.total, "documents")
-                    if rate is not None:
-                        _wait(began + self.num_documents / rate)
 
     def _take(self, batch: Batch, skip: int) -> int:
         """Walk one batch, without the `skip` documents that were read before the fault."""
