@@ -12,9 +12,7 @@ from benchmarks import loader_data
 from shards import Column, Provenance, ShardStore
 
 PROVENANCE = Provenance("benchmark", "benchmark", "0" * 32, None, "benchmark", None)
-META = (
-    "struct<source: large_string, score: float64, lang: struct<code: large_string, conf: float64>>"
-)
+META = "struct<source: large_string, score: float64, lang: struct<code: large_string, conf: float64>>"
 
 
 def build(directory: Path, kind: str) -> Path:
