@@ -145,11 +145,6 @@ def _utc(moment: date | datetime, zone: str) -> datetime:
     return moment.astimezone(timezone.utc)
 
 
-def is_dynamic(spec: DatasetSpec) -> bool:
-    """Whether partitions are found in the collection."""
-    return isinstance(spec.partitions, DynamicPartitions)
-
-
 @dataclass(frozen=True, slots=True)
 class Placement:
     """What a document must have to be in some partition.
