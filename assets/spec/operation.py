@@ -64,7 +64,9 @@ class Checks(Model):
     """Thresholds of the asset checks; a share is a number from 0 to 1."""
 
     max_reject_share: Share = Field(0.05, description="Documents or rows that may be rejected; blocking.")
-    max_null_share: Share = Field(1.0, description="Absent values that any column may have.")
+    max_null_share: Share = Field(
+        1.0, description="Rows in which any column may be absent, wholly or in part."
+    )
     max_broken_image_share: Share = Field(0.05, description="Pictures that may be broken; blocking.")
     max_blank_image_share: Share = Field(1.0, description="Pictures of one colour.")
     max_duplicate_share: Share = Field(1.0, description="Pictures whose pixels occur more than once.")
