@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from shards.readers import ColumnReader, ShardFile, ShardFiles
 from shards.schema import JSON, Column
 from shards.version import Version
 
+NUM_FETCHERS = 16
+"""Manifests of a remote store that are read at once."""
 CHECKED_FILES = 10_000
 CHECKED_ROWS = 1 << 20
 """Indices up to this size are looked through when they are opened; in others, each use must look."""
@@ -39,6 +42,9 @@ class Snapshot:
         self._versions: dict[str, list[Version]] = {}
         num_files = 0
         for asset, pins in self._entry.pins.items():
+            if not catalog.storage.in_place:  # each manifest is a request; many are under way at once
+                self._versions[asset] = _fetch_pinned(catalog, manifest, asset, pins, verify)
+                continue
             opened = self._versions[asset] = []
             for key, _ in self._entry.partitions:
                 check = num_files < CHECKED_FILES
@@ -190,6 +196,20 @@ class Snapshot:
     def __repr__(self) -> str:
         """Coordinates."""
         return f"{self.dataset} snapshot {self.number}"
+
+
+def _fetch_pinned(
+    catalog: Catalog, snapshot: Manifest, asset: str, pins: Mapping[str, Pin], verify: bool
+) -> list[Version]:
+    assert snapshot.snapshot is not None
+
+    def fetch(partition: tuple[str, int]) -> Version:
+        return _pinned(
+            catalog, snapshot.dataset, asset, partition[0], pins[partition[0]], verify, check=False
+        )
+
+    with ThreadPoolExecutor(NUM_FETCHERS) as pool:
+        return list(pool.map(fetch, snapshot.snapshot.partitions))
 
 
 def _pinned(

@@ -91,6 +91,21 @@ def test_opening_a_numbered_snapshot_and_reading_it_lists_nothing(remote, faults
     assert faults.count("list-type") == before
 
 
+def test_a_snapshot_of_many_partitions_opens_in_their_order(remote, faults):
+    for number in range(12):
+        with remote.begin("data", "documents", f"p{number:02d}") as attempt:
+            attempt.column(Column("value", "npy", "<i8")).append(np.full(3, number, "<i8"))
+            attempt.commit()
+    with remote.begin_snapshot("data") as attempt:
+        for number in reversed(range(12)):
+            attempt.pin(remote.latest("data", "documents", f"p{number:02d}"))
+        attempt.index("train", np.arange(36, dtype="<u4"))
+        attempt.commit()
+    faults.rules.append(Rule("GET .*/manifests/", ["503", "refuse", "cut_body"]))
+    snapshot = remote.snapshot("data", 1)
+    assert np.array_equal(snapshot.column("value").read(), np.repeat(np.arange(12), 3))
+
+
 @pytest.mark.parametrize("fault", ["refuse", "cut_reply", "500", "503"])
 def test_commits_survive_faults_at_every_request(remote, faults, fault):
     """One fault for each distinct request of a commit: the version stands once and whole."""
