@@ -13,6 +13,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from assets.definitions import defs
 from assets.jobs import all_name
 from assets.partitions import partition_keys
+from assets.shape import asset_names
 from assets.spec import DatasetSpec
 
 
@@ -54,10 +55,10 @@ def materialize(spec: DatasetSpec, instance: dg.DagsterInstance) -> dict[str, fl
     reasons += failed_checks(result.get_asset_check_evaluations())
     if reasons or not result.success:
         raise PipelineFailed("\n".join([f"{spec.name}: run {result.run_id} failed", *reasons]))
+    succeeded = {str(event.step_key): event for event in result.all_events if event.is_step_success}
     return {
-        str(event.step_key).split("__")[-1]: event.step_success_data.duration_ms / 1_000
-        for event in result.all_events
-        if event.is_step_success
+        name: succeeded[f"{spec.name}__{name}"].step_success_data.duration_ms / 1_000
+        for name in asset_names(spec)
     }
 
 
