@@ -180,7 +180,7 @@ def _scalar(value: Value, type_: str, field: Field) -> Any:
         return struct.unpack("<q", data)[0]
     if type_ in ("binary", "uuid"):
         subtype = data[4]
-        if (subtype in (3, 4)) != (type_ == "uuid"):
+        if (subtype in (3, 4)) != (type_ == "uuid") or (type_ == "uuid" and len(data) != 21):
             raise WrongType
         return data[9:] if subtype == 2 else data[5:]
     return data

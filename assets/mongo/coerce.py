@@ -126,7 +126,7 @@ def to_text(value: Any) -> str:
     """The shortest text that denotes the value."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Binary) and value.subtype in (3, 4):
+    if isinstance(value, Binary) and value.subtype in (3, 4) and len(value) == 16:
         return str(uuid.UUID(bytes=bytes(value)))
     if isinstance(value, str | int | ObjectId | Decimal128):
         return str(value)

@@ -133,7 +133,9 @@ def accepts(target: int, bson_type: int, address: int) -> bool:
     if bson_type != T_BINARY:
         return True
     subtype = load8(address + 4)
-    return (subtype == 3 or subtype == 4) == (load64(target + layout.TARGET_KIND) == layout.UUID)
+    if load64(target + layout.TARGET_KIND) == layout.UUID:
+        return (subtype == 3 or subtype == 4) and load32(address) == 16
+    return subtype != 3 and subtype != 4
 
 
 @inner

@@ -1,7 +1,7 @@
 """Strict validation of BSON values, compiled: nothing outside [address, end) is ever read.
 
 `bson.decode` is the measure of what is valid: lengths, terminators, UTF-8 of names and strings, booleans of 0
-and 1, UUIDs of 16 bytes, nesting. Arrays' own names are not looked at, by neither.
+and 1, nesting. Arrays' own names are not looked at, by neither.
 """
 
 from __future__ import annotations
@@ -109,8 +109,6 @@ def measure(state: int, bson_type: int, address: int, end: int) -> int:
                 return -1
             subtype = load8(address + 4)
             if subtype == 2 and (length < 4 or load32(address + 5) != length - 4):
-                return -1
-            if (subtype == 3 or subtype == 4) and length != 16:
                 return -1
         elif size == layout.SIZE_DBPOINTER:
             size = 16 + length

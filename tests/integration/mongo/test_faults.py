@@ -188,10 +188,10 @@ def test_a_cut_network_is_connected_again(
     spec = make_spec("faults", max_documents_per_second=RATE)
     hook = Once(int(NUM_DOCUMENTS * fraction), proxy.cut)
     with proxied(proxy) as client:
-        report = build_documents(spec, "all", FIELDS, client=client, store=store, progress=hook)
+        build_documents(spec, "all", FIELDS, client=client, store=store, progress=hook)
+    # Not how often it was resumed: a connection found closed while idle is replaced by PyMongo itself.
     assert hook.done
     assert rows_of(store) == expected_rows(DOCUMENTS)
-    assert report.metadata["resumed"] >= (1 if fraction < 0.9 else 0)
 
 
 def test_a_network_that_stays_away_publishes_nothing(

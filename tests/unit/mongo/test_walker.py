@@ -277,3 +277,15 @@ def test_many_conversions_in_one_document() -> None:
 def test_ids_of_broken_documents_are_still_named() -> None:
     broken = document(b"\x07_id\0" + OID.binary + b"\x02x\0\xff\xff\xff\x7fabc\0")
     assert walk([ID], broken)[1][0].id == f'{{"$oid": "{OID}"}}'
+
+
+def test_a_uuid_of_another_length_is_no_uuid_and_no_binary() -> None:
+    odd = {"x": Binary(b"short", 4)}
+    assert walk([Field("x", "x", "raw")], odd)[0] == [{"x": b"\x05\x05\0\0\0\x04short"}]
+    for kind in ("uuid", "binary", "string"):
+        for coerce in (False, True):
+            rows, rejects = walk([Field("x", "x", kind, coerce=coerce)], odd)  # type: ignore[arg-type]
+            if kind == "binary" and coerce:
+                assert rows == [{"x": b"short"}]
+            else:
+                assert rejects[0].reason == "wrong type"
