@@ -61,6 +61,8 @@ class Child:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
+        if not line:
+            self._process = None
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return float(answer["value"])
