@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,14 @@ class DenseColumn:
             return tensor
         shards, local = self.locator.locate(rows)
         found = self._ensure(shards)
-        self.watch.check()
         laid = found.span
-        if laid is not None:
-            laid.take(laid.index(shards, local), array.reshape(len(rows), -1).view(np.uint8))
-        else:
-            self._gather_by_shard(found, np.asarray(shards), local, array)
+        self.watch.check()
+        with self.watch.copying():
+            if laid is not None:
+                laid.take(laid.index(shards, local), array.reshape(len(rows), -1).view(np.uint8))
+            else:
+                self._gather_by_shard(found, np.asarray(shards), local, array)
+        self.watch.check()
         return tensor
 
     def view(self, start: int, stop: int) -> torch.Tensor | None:
@@ -175,18 +178,21 @@ class ArrowColumn:
         self._lock = threading.Lock()
         self._open = self._set_open({})
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
-        """Bytes of an average row, from the shards that are open."""
-        arrays = list(self._open.arrays.values())
-        return int(sum(array.nbytes for array in arrays)) // max(sum(len(array) for array in arrays), 1)
+        """Bytes of an average row, by the sizes of the files."""
+        num_bytes = sum(self._reader.file(shard).shard.bytes for shard in range(self.locator.num_shards))
+        return num_bytes // max(self._reader.num_rows, 1)
 
     def gather(self, rows: Rows) -> Cells:
         """Copy rows, numbered over all shards."""
         shards, local = self.locator.locate(rows)
         found = self._ensure(shards)
         self.watch.check()
-        return found.tree.gather(shards, local)
+        with self.watch.copying():
+            gathered = found.tree.gather(shards, local)
+        self.watch.check()
+        return gathered
 
     def want(self, shard: int) -> int:
         """Begin to fetch a shard that will be gathered soon; its bytes."""

@@ -216,7 +216,8 @@ class ShardDataset(Dataset[Sample]):
                 dense[name] = column.gather(rows, self._pool) if view is None else view
                 sample[name] = None  # keeps the order of the columns
             else:
-                sample[name] = deliver_one(column.column, column.gather(rows))
+                with column.watch.copying():
+                    sample[name] = deliver_one(column.column, column.gather(rows))
         if self.fits:
             dense = self.opened.fits_on(dense)
         sample.update({name: value[0] for name, value in dense.items()})

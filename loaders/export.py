@@ -33,19 +33,22 @@ def to_arrow(dataset: ShardDataset, samples: npt.ArrayLike | None) -> pa.Table:
                 found = pa.FixedSizeListArray.from_arrays(found, size)
             arrays[name] = found
         else:
-            arrays[name] = column.gather(rows).arrow(column.type)
+            with column.watch.copying():
+                arrays[name] = column.gather(rows).arrow(column.type)
     return pa.table(arrays)
 
 
 def to_numpy(dataset: ShardDataset, samples: npt.ArrayLike | None) -> dict[str, npt.NDArray[Any]]:
     """Give samples as arrays; an array of objects where rows have no common shape."""
     rows = _rows(dataset, samples)
-    return {
-        name: column.gather(rows, Pool()).numpy()
-        if isinstance(column, DenseColumn)
-        else _array(column.gather(rows))
-        for name, column in dataset.opened.columns.items()
-    }
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, column in dataset.opened.columns.items():
+        if isinstance(column, DenseColumn):
+            arrays[name] = column.gather(rows, Pool()).numpy()
+        else:
+            with column.watch.copying():
+                arrays[name] = _array(column.gather(rows))
+    return arrays
 
 
 def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:

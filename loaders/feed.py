@@ -150,9 +150,10 @@ class DatasetFeed:
                 for batch, part in zip(batches, parts, strict=True):
                     batch[name] = part
                 continue
-            for batch, (start, stop) in zip(batches, edges, strict=True):
-                cut = group.cells[name].slice(start, stop)
-                batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
+            with column.watch.copying():
+                for batch, (start, stop) in zip(batches, edges, strict=True):
+                    cut = group.cells[name].slice(start, stop)
+                    batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
         return batches
 
     def advise(self, rows: Resolved) -> None:

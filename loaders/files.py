@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -11,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from loaders.errors import ShardChanged
+from loaders.guard import Guard
 from shards import ColumnReader
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 
-CHECKS = 8  # files looked at before each gather; all of them in turn where there are more
+CHECKS = 8  # files looked at before and after each gather; all in turn where there are more
 
 
 class Locator:
@@ -88,11 +90,11 @@ class LocalPlace:
 class FileWatch:
     """Remembers what the mapped files of a column were, and looks at them again.
 
-    A file of the store never changes. One that was truncated would end the process (SIGBUS) when a row
-    beyond its end is touched, and one that was written to would give wrong numbers; both are noticed here,
-    before the next gather, by one `stat` a file. What happens between the look and the copy is not noticed.
-    An unlinked file is no failure: its mapping stays whole. Where files are evicted, the mapping is given up,
-    because the disk has no room for it.
+    A file of the store never changes. One that was written to would give wrong numbers, which one `stat` a
+    file shows before and after each copy. One that was cut short would end the
+    process (SIGBUS) when a row beyond its end is touched; `copying` makes an exception of that. An unlinked
+    file is no failure: its mapping stays whole. Where files are evicted, the mapping is given up, because the
+    disk has no room for it.
 
     Parameters
     ----------
@@ -115,6 +117,30 @@ class FileWatch:
                 raise
             self._seen.append((shard, path, (0, 0, 0)))  # evicted already: given up at the next look
 
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Context in which rows are copied from the mapped files.
+
+        Raises
+        ------
+        ShardChanged
+            A page could not be read, whatever else went wrong because of that.
+        """
+        guard, failed = Guard(), True
+        try:
+            with guard:
+                yield
+            failed = False
+        finally:
+            if failed or guard.num_lost:  # what a changed file made of the copy is explained by the file
+                self._look(self._seen)
+            if guard.num_lost:
+                raise ShardChanged(
+                    f"column {self._reader.column.name}: {guard.num_lost} pages of its mapped files could "
+                    "not be read: a file was cut short for a moment, or its disk fails. Look at the system's "
+                    "log, then open the dataset again"
+                )
+
     def check(self) -> None:
         """Look at the next few files.
 
@@ -123,11 +149,13 @@ class FileWatch:
         ShardChanged
             One is not the file that was mapped.
         """
-        seen = self._seen
         first = self._next
-        self._next = first + CHECKS if first + CHECKS < len(seen) else 0
+        self._next = first + CHECKS if first + CHECKS < len(self._seen) else 0
+        self._look(self._seen[first : first + CHECKS])
+
+    def _look(self, seen: Iterable[tuple[int, str, tuple[int, int, int]]]) -> None:
         evicted: list[int] = []
-        for shard, path, identity in seen[first : first + CHECKS]:
+        for shard, path, identity in seen:
             try:
                 now = _identity(os.stat(path))  # noqa: PTH116
             except FileNotFoundError:
