@@ -116,7 +116,7 @@ def pipeline(spec: DatasetSpec, folder: Any, monkeypatch: pytest.MonkeyPatch, ur
     monkeypatch.setenv("SHARDS_ROOT", str(folder / "shards"))
     monkeypatch.setenv("MONGODB_URI", uri)
     home = Path(folder) / "home"
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)
     with dg.DagsterInstance.local_temp(str(home)) as instance:
         yield Pipeline(spec, instance, ShardStore(folder / "shards"))
 
