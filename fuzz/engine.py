@@ -6,6 +6,7 @@ work of most targets, so that after a first part only every eighth input is trac
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sys
@@ -112,13 +113,13 @@ def _change(node: Any, key: Any, chance: random.Random) -> None:
         case 0:
             del node[key]
         case 1 if isinstance(node, list):
-            node.insert(key, node[key])
+            node.insert(key, copy.deepcopy(node[key]))
         case 2 if isinstance(node, dict):
-            node[str(chance.choice(ODD_VALUES))] = node[key]
+            node[str(chance.choice(ODD_VALUES))] = copy.deepcopy(node[key])
         case 3 if isinstance(node[key], int):
             node[key] += chance.choice((-1, 1, 2**31, 2**63))
         case _:
-            node[key] = chance.choice(ODD_VALUES)
+            node[key] = copy.deepcopy(chance.choice(ODD_VALUES))
 
 
 def fuzz(
