@@ -12,7 +12,7 @@ from demo.seed import seed
 from tests.ui.deployment import Deployment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Give a running webserver and daemon; documents are seeded, nothing is materialized."""
     folder = tmp_path_factory.mktemp("deployment")
