@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -21,17 +22,27 @@ def run(name: str, num_inputs: int, seed: int, *, quiet: bool = False) -> Outcom
     return fuzz(target, seeds, num_inputs, seed=seed, progress=progress)
 
 
-def run_and_say(name: str, num_inputs: int, seed: int, kept: Path) -> None:
-    """Fuzz one target, print a line, write failing inputs below `kept`; exits with 1 when there are any."""
-    outcome = run(name, num_inputs, seed)
+def main() -> int:
+    """Fuzz one target, print a line, write failing inputs; 1 when there are any."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz.campaign", description=__doc__)
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--num", type=int, default=1_000_000, help="inputs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--failures", type=Path, default=Path("build/fuzz"), help="where failing inputs go")
+    given = parser.parse_args()
+    outcome = run(given.target, given.num, given.seed)
     print(
-        f"\r{name}: {outcome.num_inputs:,} inputs in {outcome.seconds:.0f} s, {outcome.num_corpus} kept, "
-        f"{outcome.num_edges} edges, {len(outcome.failures)} failures",
+        f"\r{given.target}: {outcome.num_inputs:,} inputs in {outcome.seconds:.0f} s, "
+        f"{outcome.num_corpus} kept, {outcome.num_edges} edges, {len(outcome.failures)} failures",
         flush=True,
     )
     for position, (data, error) in enumerate(outcome.failures):
-        kept.mkdir(parents=True, exist_ok=True)
-        path = kept / f"{name}-{position}"
+        given.failures.mkdir(parents=True, exist_ok=True)
+        path = given.failures / f"{given.target}-{position}"
         path.write_bytes(data)
         print(f"  {path}: {error}", flush=True)
-    sys.exit(1 if outcome.failures else 0)
+    return 1 if outcome.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

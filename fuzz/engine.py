@@ -142,6 +142,7 @@ def fuzz(
         How many inputs to run in all.
     """
     chance, coverage, outcome = random.Random(seed), _Coverage(), Outcome()
+    first_part = min(num_inputs // 5, 20_000)
     corpus: list[bytes] = []
     began = time.monotonic()
     for position in range(num_inputs):
@@ -152,7 +153,7 @@ def fuzz(
             made = _mutate_tree(parent, chance) if chance.random() < 0.5 else None
             data = made if made is not None else _mutate_bytes(parent, chance, corpus or seeds)
         known = len(coverage.edges)
-        traced = position < num_inputs // 5 or position % 8 == 0
+        traced = position < first_part or position % 8 == 0
         try:
             if traced:
                 coverage.run(target, data)
