@@ -36,7 +36,7 @@ bench: $(STAMP) ## Run all benchmarks and refresh the table in the README (ARGS=
 fuzz: $(STAMP) ## Run the fuzzers at full length
 	$(BIN)/python -m fuzz $(ARGS)
 
-crash: $(STAMP) ## Kill commits at every system call and verify what is left
+crash: $(STAMP) ## Kill commits at every system call, let 16 processes contend, and verify what is left
 	$(BIN)/python -m tests.crash $(ARGS)
 
 install: $(STAMP) ## Install into .venv (the other targets do this by themselves)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -83,9 +82,14 @@ def contend(directory: Path, num_processes: int, num_commits: int, num_partition
     return standing.total(), conflicts
 
 
-def main() -> None:
-    """Run 16 processes and 10,000 commits, and a reader under a thousand rewrites."""
-    num_commits = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+def many_commits(num_commits: int = 10_000) -> None:
+    """Commit from 16 processes, then read under a tenth as many rewrites, and say what was found.
+
+    Raises
+    ------
+    AssertionError
+        A version was lost or stands twice, or a reader saw a mixture.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="contention-") as directory:
         found, conflicts = contend(Path(directory), 16, num_commits, 8)
@@ -97,7 +101,3 @@ def main() -> None:
     seconds = time.monotonic() - began
     text = f"{num_read} reads of {num_seen} snapshots, 0 mixed, {seconds:.0f} s"
     print(f"{num_commits // 10} rewrites with gc, {text}")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -178,7 +177,3 @@ def every_system_call() -> int:
     print(f"\nkilled at {num_killed} system calls in {seconds:.0f} s: {len(failures)} violations")
     print("\n".join(failures[:20]))
     return 1 if failures or not num_killed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(every_system_call())
