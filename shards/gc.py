@@ -2,8 +2,8 @@
 
 Kept are, of every partition, the last `keep` versions and whatever was replaced within the grace period; the
 same of snapshots, and those that a tag or a live lease names; and every version that a kept snapshot pins or
-a lease names. An attempt that no manifest names is removed once nothing in it has changed for the grace
-period, so a writer must publish within it.
+a lease names. An attempt that no manifest names, and the pieces of a build that never published, are removed
+once nothing in them has changed for the grace period, so a writer must publish within it.
 
 Removal can be cut short anywhere and done again: manifests go first and durably, then files.
 """
@@ -41,7 +41,7 @@ class GcReport:
     versions
         Asset, partition and number.
     attempts
-        Directories below the root that no manifest names.
+        Directories below the root that no manifest names: of attempts and of pieces.
     size_bytes
         Bytes of the files of both.
     num_kept
@@ -148,7 +148,7 @@ class _Collector:
         parent = names.data_directory(self._dataset, asset, partition)
         named = {manifest.attempt for manifest in manifests}
         for name in sorted(self._storage.names(parent)):
-            if names.ATTEMPT.fullmatch(name) and name not in named:
+            if (names.ATTEMPT.fullmatch(name) and name not in named) or names.PIECES.fullmatch(name):
                 path = f"{parent}/{name}"
                 inside = [f"{path}/{file}" for file in self._storage.names(path)]
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile

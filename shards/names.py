@@ -7,12 +7,15 @@ import secrets
 import time
 from typing import Literal
 
+import xxhash
+
 from shards.errors import InvalidArgument
 from shards.limits import MAX_NUMBER
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}", re.ASCII)
 ATTEMPT = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{16}", re.ASCII)
+PIECES = re.compile(r"pieces-[0-9a-f]{32}", re.ASCII)
 HASH = re.compile(r"[0-9a-f]{32}", re.ASCII)
 MANIFEST = re.compile(r"([0-9]{8})\.json", re.ASCII)
 KIND = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -95,6 +98,11 @@ def validity_name(position: int) -> str:
 def new_attempt() -> str:
     """Give a fresh attempt name: UTC second and 64 random bits."""
     return time.strftime("%Y%m%dt%H%M%S", time.gmtime()) + "-" + secrets.token_hex(8)
+
+
+def pieces_name(key: str) -> str:
+    """Name of the directory of the pieces of a build that asks for what `key` says."""
+    return f"pieces-{xxhash.xxh3_128_hexdigest(key.encode())}"
 
 
 def data_directory(dataset: str, asset: str, partition: str) -> str:

@@ -13,6 +13,7 @@ from shards.commit import Directories
 from shards.errors import InvalidArgument, NotFound
 from shards.gc import DEFAULT_GRACE_SECONDS, GcReport
 from shards.lease import Lease
+from shards.pieces import Pieces
 from shards.remote import ObjectStorage, is_url
 from shards.snapshot import Snapshot
 from shards.snapshot_attempt import SnapshotAttempt
@@ -103,6 +104,16 @@ class ShardStore:
         if asset == names.SNAPSHOT:
             raise InvalidArgument(f"asset {asset}: begin_snapshot writes it")
         return Attempt(self.catalog, self._directories, dataset, asset, partition, shard_bytes)
+
+    def pieces(self, dataset: str, asset: str, partition: str, key: str) -> Pieces:
+        """Open what an earlier build of a partition has put down without publishing.
+
+        Parameters
+        ----------
+        key
+            What the build asks for; pieces of another key are others.
+        """
+        return Pieces(self.catalog, self._directories, dataset, asset, partition, key)
 
     def begin_snapshot(self, dataset: str) -> SnapshotAttempt:
         """Begin to write a snapshot."""
