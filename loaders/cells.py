@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from loaders.runs import flat_index
+
 Present: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 
@@ -51,12 +53,21 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Strings or binaries: `values` uint8 end to end, row i from `bounds[i]` to `bounds[i + 1]`."""
+    """Strings or binaries: `values` uint8, row i from `bounds[i]` to `bounds[i + 1] - gap`.
+
+    Strings have a gap of one byte, which is zero: then all of them are decoded, and cut, by one call each.
+    Binaries lie end to end.
+    """
 
     values: npt.NDArray[np.uint8]
     bounds: npt.NDArray[np.int64]
     present: Present
     is_string: bool
+
+    @property
+    def gap(self) -> int:
+        """Bytes between a row and the next."""
+        return int(self.is_string)
 
     def __len__(self) -> int:
         """Rows."""
@@ -70,19 +81,25 @@ class Text:
     def python(self) -> list[Any]:
         """`str` or `bytes`."""
         whole = self.values.tobytes()
-        edges = self.bounds.tolist()
-        pairs = itertools.pairwise(edges)
-        if not self.is_string:
-            return _with_nulls([whole[low:high] for low, high in pairs], self.present)
-        if whole.isascii():
-            text = whole.decode("ascii")
-            return _with_nulls([text[low:high] for low, high in pairs], self.present)
-        return _with_nulls([whole[low:high].decode() for low, high in pairs], self.present)
+        if self.is_string:
+            values: list[Any] = whole.decode().split("\0")
+            if len(values) == len(self) + 1:
+                values.pop()
+                return _with_nulls(values, self.present)
+        pairs = itertools.pairwise(self.bounds.tolist())
+        if self.is_string:  # one of them has a zero of its own
+            return _with_nulls([whole[low : high - 1].decode() for low, high in pairs], self.present)
+        return _with_nulls([whole[low:high] for low, high in pairs], self.present)
 
     def arrow(self, dtype: pa.DataType) -> pa.Array:
         """An array of `dtype`."""
+        values, bounds = self.values, self.bounds
+        if self.gap:
+            keep = np.ones(len(values), np.bool_)
+            keep[bounds[1:] - 1] = False
+            values, bounds = values[keep], bounds - np.arange(len(bounds))
         large = pa.large_string() if self.is_string else pa.large_binary()
-        buffers = [_bits(self.present), pa.py_buffer(self.bounds), pa.py_buffer(self.values)]
+        buffers = [_bits(self.present), pa.py_buffer(bounds), pa.py_buffer(values)]
         return pa.Array.from_buffers(large, len(self), buffers).cast(dtype)
 
 
@@ -231,13 +248,6 @@ def _dict_maker(names: tuple[str, ...]) -> Callable[..., list[dict[str, Any]]]:
     source = f"lambda {arguments}: [{{{members}}} for {values}, in zip({arguments}, strict=True)]"
     maker: Callable[..., list[dict[str, Any]]] = eval(source, {"zip": zip})
     return maker
-
-
-def flat_index(starts: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Number every element of runs that start at `starts` and lie end to end at `bounds`."""
-    index = np.arange(bounds[-1])
-    index += np.repeat(starts - bounds[:-1], np.diff(bounds))
-    return index
 
 
 def _cut(present: Present, start: int, stop: int) -> Present:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from loaders import cells, pictures
 from loaders.errors import InvalidOption
 from loaders.pool import Pool
+from loaders.runs import copy_runs
 from shards import Column
 
 Batch: TypeAlias = "dict[str, Any]"
@@ -169,10 +169,7 @@ def _padded_runs(name: str, found: cells.Runs, pool: Pool) -> Batch:
     """Copy each list once, from where it is mapped to where it is wanted."""
     width = int(found.lengths.max(initial=0))
     tensor, padded = pool.zeros((len(found), width), found.source.dtype)
-    source = found.source
-    stops = (found.starts + found.lengths).tolist()
-    for row, start, stop in zip(padded, found.starts.tolist(), stops, strict=True):
-        row[: stop - start] = source[start:stop]
+    copy_runs(found.source, found.starts, found.lengths, padded, np.arange(len(found)) * width)
     return {name: tensor, f"{name}__lengths": torch.from_numpy(found.lengths)}
 
 
@@ -200,14 +197,12 @@ def _pad(
 ) -> None:
     """Copy runs of values to the starts of the rows of `out` and zero what is left."""
     width = out.shape[1]
+    out[...] = 0
     if len(values) < 32 * len(lengths):  # many short rows: one masked copy for all
         here = np.arange(width) < lengths[:, None]
-        out[...] = 0
         out[here] = values
         return
-    for row, (low, high) in zip(out, pairwise(bounds.tolist()), strict=True):
-        row[: high - low] = values[low:high]
-        row[high - low :] = 0
+    copy_runs(values, bounds[:-1], lengths, out, np.arange(len(lengths)) * width)
 
 
 def _images(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from loaders import cells
-from loaders.cells import flat_index
 from loaders.errors import InvalidOption
+from loaders.runs import copy_runs, flat_index
 from loaders.span import Buffer, Span, span
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -24,6 +24,7 @@ Shards: TypeAlias = "npt.NDArray[np.int64] | int"
 Arrays: TypeAlias = Mapping[int, pa.Array]
 
 LONG = 32  # elements of an average list from which on each list is copied by itself
+LONG_TEXT = 64  # bytes of an average text, likewise
 
 
 class Node(Protocol):
@@ -215,21 +216,21 @@ class _TextNode:
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
         starts, bounds = self._offsets.gather(shards, rows)
-        present = self._bits.gather(shards, rows)
-        if self._bytes is None or not bounds[-1]:
-            return cells.Text(np.zeros(0, np.uint8), bounds, present, self._is_string)
-        first = self._bytes.starts[shards] + starts
-        if bounds[-1] > 64 * len(rows):
-            values = np.empty(int(bounds[-1]), np.uint8)
-            parts = self._bytes.parts
-            ends = (first + np.diff(bounds)).tolist()
-            for low, high, start, end in zip(
-                bounds[:-1].tolist(), bounds[1:].tolist(), first.tolist(), ends, strict=True
-            ):
-                values[low:high] = parts[start:end]
-        else:
-            values = np.take(self._bytes.parts, flat_index(first, bounds), mode="clip")
-        return cells.Text(values, bounds, present, self._is_string)
+        lengths = np.diff(bounds)
+        if self._is_string:
+            bounds += np.arange(len(bounds))  # a gap of one byte after each, see `cells.Text`
+        values = np.zeros(int(bounds[-1]), np.uint8)
+        if self._bytes is not None:
+            first = self._bytes.starts[shards] + starts
+            if len(values) > LONG_TEXT * len(rows):
+                copy_runs(self._bytes.parts, first, lengths, values, bounds[:-1])
+            else:
+                index = flat_index(first, bounds)
+                gaps = bounds[1:] - 1 if self._is_string else bounds[:0]
+                index[gaps] = 0  # any byte that is mapped
+                np.take(self._bytes.parts, index, mode="clip", out=values)
+                values[gaps] = 0
+        return cells.Text(values, bounds, self._bits.gather(shards, rows), self._is_string)
 
 
 class _ListNode:

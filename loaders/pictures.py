@@ -74,8 +74,7 @@ def pad(column: Column, pictures: list[torch.Tensor], pool: Pool) -> dict[str, A
     shapes = np.array([picture.shape for picture in pictures], np.int64)
     shape = tuple(shapes.max(axis=0).tolist()) if len(pictures) else (0, 0, 0)
     kind = pictures[0].numpy().dtype if pictures else np.dtype(np.uint8)
-    tensor, array = pool.tensor((len(pictures), *shape), kind)
-    array[...] = 0
+    tensor, array = pool.zeros((len(pictures), *shape), kind)
     for position, picture in enumerate(pictures):
         corner: tuple[slice, ...] = tuple(slice(size) for size in picture.shape)
         array[position][corner] = picture.numpy()
