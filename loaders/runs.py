@@ -29,8 +29,8 @@ def copy_runs(
     one dtype. For long runs: each costs a fifth of a microsecond, half of what it costs by slices of arrays.
     """
     width = source.dtype.itemsize * math.prod(source.shape[1:])
-    from_bytes = memoryview(source.reshape(-1).view(np.uint8))
-    to_bytes = memoryview(out.reshape(-1).view(np.uint8))
+    from_bytes = source.reshape(-1).view(np.uint8).data
+    to_bytes = out.reshape(-1).view(np.uint8).data
     edges = (
         places * width,
         (places + lengths) * width,
