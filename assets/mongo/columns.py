@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial as bind
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +22,7 @@ from assets.mongo.rejects import Reject, read_rejects
 from assets.mongo.schema import arrow_type, fields_schema
 from assets.mongo.tables import Tables
 from assets.mongo.walker import walk
+from assets.mongo.write_behind import Later, write_behind
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 Sink: TypeAlias = Callable[[pa.RecordBatch], None]
@@ -31,7 +34,8 @@ FIRST_BYTES = 16_384
 class Columns:
     """Turns BSON documents into Arrow record batches, and those that do not fit into rejects.
 
-    One thread at a time may use it. The walk itself runs without the interpreter's lock.
+    One thread at a time may use it. The walk itself runs without the interpreter's lock; within
+    `written_behind` the sink is called by another thread meanwhile.
 
     Parameters
     ----------
@@ -61,6 +65,7 @@ class Columns:
         self.num_rejects = 0
         self.consumed = 0
         self._sink = sink
+        self._later: Later | None = None
         self._flush_bytes = flush_bytes
         self._fed_bytes = 0
         self._last_place = 0
@@ -146,7 +151,28 @@ class Columns:
         for target in self._tables.targets:
             self._renew(target)
         self.num_rows += num_rows
-        self._sink(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+        self.hand_over(bind(self._sink, pa.RecordBatch.from_arrays(arrays, schema=self.schema)))
+
+    @contextmanager
+    def written_behind(self) -> Iterator[None]:
+        """Have the sink called by a thread of its own while the block lasts, one call at a time.
+
+        What was handed over has been taken by the sink when the block is left; an error of the sink is raised
+        by a later `feed` or `flush`, or then.
+        """
+        with write_behind() as later:
+            self._later = later
+            try:
+                yield
+            finally:
+                self._later = None
+
+    def hand_over(self, call: Callable[[], None]) -> None:
+        """Make a call that writes where the sink does: in its thread, after the batches before."""
+        if self._later is None:
+            call()
+        else:
+            self._later(call)
 
     def take_rejects(self) -> list[Reject]:
         """Rejects since the last call."""

@@ -102,7 +102,7 @@ def read_dump(file: DumpFile, columns: Columns, progress: Progress = silent, num
     SourceError
         The file is damaged or cut off; the message names the file and the byte.
     """
-    with _opened(file) as source:
+    with _opened(file) as source, columns.written_behind():
         pieces = _Pieces(source, file.path)
         num_documents = 0
         for _ in _blocks(pieces) if file.archive else (None,):
