@@ -18,7 +18,8 @@ NODE_NUM_EDGES = 24
 NODE_BY_INDEX = 32  # 1: at least one edge is an array index
 NODE_TABLE = 40  # hash table of edges by name: a power of two of pointers
 NODE_MASK = 48  # size of that table less one
-NODE_BYTES = 56
+NODE_SCOPE = 56  # scope whose targets are at the node and below
+NODE_BYTES = 64
 
 # Edge: a name (or index) below a node.
 EDGE_NODE = 0
@@ -28,7 +29,13 @@ EDGE_NAME = 24  # address of the whole name
 EDGE_INDEX = 32  # array index, -1 where the name is no number
 EDGE_SEEN = 40  # stamp of the last document that had it: tells duplicate keys
 EDGE_FOLLOWED = 48  # edge that came after it last time: tried first
-EDGE_BYTES = 56
+EDGE_MASK = 56  # which of the first eight bytes are the name and its zero byte
+EDGE_WORD_2 = 64  # the next eight bytes of the name
+EDGE_MASK_2 = 72
+EDGE_SPAN = 80  # bytes of type, name and zero byte
+EDGE_LEAF = 88  # target of a leaf whose name has at most MAX_QUICK_NAME bytes, else 0
+EDGE_BYTES = 96
+MAX_QUICK_NAME = 15
 
 # Target: one Arrow array under construction.
 TARGET_KIND = 0

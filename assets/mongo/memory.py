@@ -145,6 +145,19 @@ def _trailing_zeros(context: Any, value: Any) -> Any:
     return types.int64(types.int64), code
 
 
+def _prefetch(context: Any, address: Any) -> Any:
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        read, near, data = (ir.Constant(word, number) for number in (0, 3, 1))
+        builder.call(function, [_pointer(builder, arguments[0], 8), read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), code
+
+
 load_double: Callable[[int], float] = make_intrinsic(_load_double)
 """Read a little-endian double at an address of any alignment."""
 
@@ -156,3 +169,6 @@ copy: Callable[[int, int, int], None] = make_intrinsic(_copy)
 
 trailing_zeros: Callable[[int], int] = make_intrinsic(_trailing_zeros)
 """Number of zero bits below the lowest one bit; the value is not zero."""
+
+prefetch: Callable[[int], None] = make_intrinsic(_prefetch)
+"""Ask for the bytes at an address, any address, to be brought into the cache."""

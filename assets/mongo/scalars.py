@@ -16,7 +16,6 @@ from assets.mongo.layout import (
     T_BINARY,
     T_DOUBLE,
     T_INT32,
-    T_INT64,
     T_NULL,
     T_UNDEFINED,
     TIMESTAMP,
@@ -34,9 +33,8 @@ from assets.mongo.memory import (
     store8,
     store64,
     store_double,
-    trailing_zeros,
 )
-from assets.mongo.verify import HIGH_BITS, LOW_BITS, check, is_text
+from assets.mongo.verify import HIGH_BITS, check, is_text
 
 EXACT_FLOAT = 1 << 53
 INT64_LIMIT = 9223372036854775808.0
@@ -73,6 +71,34 @@ def finish_entry(target: int, length: int, valid: int) -> None:
 @inner
 def append_null(state: int, target: int) -> int:
     """Append a null entry, and the placeholders below it that keep the arrays of one length."""
+    length = load64(target + layout.TARGET_LENGTH)
+    if load64(target + layout.TARGET_NUM_NULLS) > 1:
+        status = append_nulls(state, target)
+        if status != OK:
+            return status
+    elif length >= load64(target + layout.TARGET_CAPACITY):
+        return full(state, target, 0)
+    else:
+        width = load64(target + layout.TARGET_WIDTH)
+        data = load64(target + layout.TARGET_DATA) + width * length
+        if width == 8:
+            store64(data, 0)
+        else:
+            for index in range(width):
+                store8(data + index, 0)
+        offsets = load64(target + layout.TARGET_OFFSETS)
+        if offsets != 0:
+            store64(offsets + 8 * length + 8, load64(offsets + 8 * length))
+        store8(load64(target + layout.TARGET_VALID) + length, 0)
+        store64(target + layout.TARGET_LENGTH, length + 1)
+    filled = load64(target + layout.TARGET_SCOPE) + layout.SCOPE_FILLED
+    store64(filled, load64(filled) + 1)
+    return OK
+
+
+@inner
+def append_nulls(state: int, target: int) -> int:
+    """Append all entries that a null of a struct or list is made of."""
     pair = load64(target + layout.TARGET_NULLS)
     for _ in range(load64(target + layout.TARGET_NUM_NULLS)):
         one = load64(pair)
@@ -100,8 +126,6 @@ def append_null(state: int, target: int) -> int:
                 place = offsets + 8 * (length + index)
                 store64(place + 8, load64(place) + step)
         store64(one + layout.TARGET_LENGTH, length + num_entries)
-    filled = load64(target + layout.TARGET_SCOPE) + layout.SCOPE_FILLED
-    store64(filled, load64(filled) + 1)
     return OK
 
 
@@ -121,6 +145,46 @@ def append_bytes(state: int, target: int, length: int, prefix: int, address: int
     store64(offsets + 8, stop)
     finish_entry(target, length, 1)
     return OK
+
+
+@inline
+def put_text(target: int, length: int, value: int, stop: int) -> int:
+    """Append a string of BSON to a target; the address behind it, 0 when it needs a closer look.
+
+    The caller knows that the four bytes of its length lie in the batch. In front of a string's end there are
+    always nine bytes of its document: a length, a type, a name, the string's length.
+    """
+    size = load32(value) - 1
+    source = value + 4
+    following = source + size + 1
+    if size < 0 or following > stop or load8(following - 1) != 0:
+        return 0
+    offsets = load64(target + layout.TARGET_OFFSETS) + 8 * length
+    start = load64(offsets)
+    # Eight bytes more than the text has, so that whole words can be written.
+    if start + size + 8 > load64(target + layout.TARGET_DATA_CAPACITY):
+        return 0
+    data = load64(target + layout.TARGET_DATA) + start
+    if size > 16:
+        if not is_text(source, following - 1):
+            return 0
+        copy(data, source, size)
+    else:
+        word = load64(following - 9)
+        if size >= 8:
+            head = load64(source)
+            if (word | head) & HIGH_BITS != 0 and not is_text(source, following - 1):
+                return 0
+            store64(data, head)
+            store64(data + size - 8, word)
+        elif size > 0:
+            # The text is the upper end of the word in front of its zero byte.
+            word = word >> (8 * (8 - size))
+            if word & HIGH_BITS != 0 and not is_text(source, following - 1):
+                return 0
+            store64(data, word)
+    store64(offsets + 8, start + size)
+    return following
 
 
 @inline
@@ -186,54 +250,6 @@ def put_exact(state: int, target: int, bson_type: int, address: int, end: int, d
         copy(load64(target + layout.TARGET_DATA) + width * length, source, width)
     finish_entry(target, length, 1)
     return OK
-
-
-@inner
-def put_run(target: int, position: int, stop: int) -> int:
-    """Append numbers of an array while they are plain ones; address of the first element left to do."""
-    kind = load64(target + layout.TARGET_KIND)
-    if (kind != FLOAT64 and kind != INT64) or load64(target + layout.TARGET_NULLABLE):
-        return position
-    length = load64(target + layout.TARGET_LENGTH)
-    capacity = load64(target + layout.TARGET_CAPACITY)
-    data = load64(target + layout.TARGET_DATA)
-    low = load64(target + layout.TARGET_LOW)
-    high = load64(target + layout.TARGET_HIGH)
-    lowest = load_double(target + layout.TARGET_LOW)
-    highest = load_double(target + layout.TARGET_HIGH)
-    while length < capacity and stop - position > 10:
-        bson_type = load8(position)
-        word = load64(position + 1)
-        zeros = (word - LOW_BITS) & ~word & HIGH_BITS
-        if zeros == 0:
-            break
-        value = position + 2 + (trailing_zeros(zeros) >> 3)
-        if stop - value < 8:
-            break
-        if kind == FLOAT64:
-            if bson_type != T_DOUBLE:
-                break
-            real = load_double(value)
-            if real < lowest or real > highest:
-                break
-            store_double(data + 8 * length, real)
-            position = value + 8
-        else:
-            if bson_type == T_INT32:
-                whole = load32(value)
-                following = value + 4
-            elif bson_type == T_INT64:
-                whole = load64(value)
-                following = value + 8
-            else:
-                break
-            if whole < low or whole > high:
-                break
-            store64(data + 8 * length, whole)
-            position = following
-        length += 1
-    store64(target + layout.TARGET_LENGTH, length)
-    return position
 
 
 @inner
@@ -309,30 +325,6 @@ def finish_any(state: int, target: int, chosen: int) -> int:
         alternative += layout.TARGET_BYTES
     store64(scope + layout.SCOPE_COUNT, load64(scope + layout.SCOPE_COUNT) + 1)
     finish_entry(target, length, 1)
-    return OK
-
-
-@inline
-def put_plain(state: int, target: int, bson_type: int, address: int, end: int, depth: int) -> int:
-    """Append a value that the target takes as it is; `FULL` when it has to be looked at more closely."""
-    length = load64(target + layout.TARGET_LENGTH)
-    scope = load64(target + layout.TARGET_SCOPE)
-    simple = bson_type < 63 and (load64(target + layout.TARGET_SIMPLE) >> bson_type) & 1
-    if not simple or length != load64(scope + layout.SCOPE_COUNT):
-        return layout.FULL
-    plain = load64(target + layout.TARGET_PLAIN)
-    if plain < 0 or length >= load64(target + layout.TARGET_CAPACITY):
-        return put_exact(state, target, bson_type, address, end, depth)
-    if bson_type == plain:
-        bits = load64(address)
-    elif bson_type == T_INT32 and plain == T_INT64:
-        bits = load32(address)
-    else:
-        return put_exact(state, target, bson_type, address, end, depth)
-    store64(load64(target + layout.TARGET_DATA) + 8 * length, bits)
-    store8(load64(target + layout.TARGET_VALID) + length, 1)
-    store64(target + layout.TARGET_LENGTH, length + 1)
-    store64(scope + layout.SCOPE_FILLED, load64(scope + layout.SCOPE_FILLED) + 1)
     return OK
 
 

@@ -77,6 +77,7 @@ class Tables:
         self.targets = [target for scope, _ in self._scopes for target in scope.targets]
         if len(self.targets) > MAX_FIELDS:
             raise FieldError(f"{len(self.targets)} fields and members; at most {MAX_FIELDS} are read at once")
+        self._scope_of = {id(node): scope for scope, _ in self._scopes for node in _nodes(scope.root)}
         self.nodes = [node for scope, _ in self._scopes for node in _nodes(scope.root)]
         names = b"".join(key.encode() + b"\0" * 8 for node in self.nodes for key in node.edges)
         self._names = np.frombuffer(names + b"\0", np.uint8)
@@ -215,6 +216,7 @@ class Tables:
             (layout.NODE_BY_INDEX, any(_index(key) >= 0 for key in node.edges)),
             (layout.NODE_TABLE, self.base + table),
             (layout.NODE_MASK, size - 1),
+            (layout.NODE_SCOPE, self.address[id(self._scope_of[id(node)])]),
         ):
             self.put(at + offset, value)
 
@@ -226,7 +228,9 @@ class Tables:
             for number, (key, below) in enumerate(node.edges.items()):
                 at = first + number * layout.EDGE_BYTES
                 name = key.encode()
-                word = int.from_bytes(name[:8], "little", signed=len(name) >= 8)
+                word, mask = _word(name[:8])
+                word_2, mask_2 = _word(name[8:16]) if len(name) >= 8 else (0, 0)
+                quick = _is_leaf(below) and len(name) <= layout.MAX_QUICK_NAME
                 follower = first + (number + 1) % len(node.edges) * layout.EDGE_BYTES
                 for offset, value in (
                     (layout.EDGE_NODE, self.address[id(below)]),
@@ -235,6 +239,11 @@ class Tables:
                     (layout.EDGE_NAME, name_at),
                     (layout.EDGE_INDEX, _index(key)),
                     (layout.EDGE_FOLLOWED, follower),
+                    (layout.EDGE_MASK, mask),
+                    (layout.EDGE_WORD_2, word_2),
+                    (layout.EDGE_MASK_2, mask_2),
+                    (layout.EDGE_SPAN, len(name) + 2),
+                    (layout.EDGE_LEAF, self.address[id(below.targets[0])] if quick else 0),
                 ):
                     self.put(at + offset, value)
                 slot = name_hash(word & 0xFFFFFFFFFFFFFFFF, len(name)) & (size - 1)
@@ -265,6 +274,14 @@ def _nodes(root: Node) -> Iterator[Node]:
     for node in pending:
         yield node
         pending.extend(node.edges.values())
+
+
+def _word(name: bytes) -> tuple[int, int]:
+    """Up to eight bytes of a name as a number, and the mask of them and the zero byte behind."""
+    mask = b"\xff" * min(8, len(name) + 1)
+    return int.from_bytes(name.ljust(8, b"\0"), "little", signed=True), int.from_bytes(
+        mask.ljust(8, b"\0"), "little", signed=True
+    )
 
 
 def _is_leaf(node: Node) -> bool:

@@ -10,15 +10,16 @@ from assets.mongo.layout import (
     CONVERT,
     CORRUPT,
     DUPLICATE,
-    FULL,
     OK,
     T_ARRAY,
     T_DOCUMENT,
     T_NULL,
     T_UNDEFINED,
 )
+from assets.mongo.members import put_members
 from assets.mongo.memory import inner, load8, load64, store64, trailing_zeros
-from assets.mongo.scalars import fail, finish_entry, put_plain, put_run, put_scalar
+from assets.mongo.runs import put_run
+from assets.mongo.scalars import fail, finish_entry, put_scalar
 from assets.mongo.verify import HIGH_BITS, LOW_BITS, check, is_text, measure, name_end
 
 
@@ -61,7 +62,9 @@ def take(state: int, frames: int) -> int:
                     continue
                 if status != OK:
                     return status
-                following = frame + layout.FRAME_BYTES
+                # Where nothing is left to do with this value, its frame is used for what is inside.
+                done = load64(target + layout.TARGET_NEXT) == 0 and load64(node + layout.NODE_NUM_EDGES) == 0
+                following = frame if done else frame + layout.FRAME_BYTES
                 if target_kind == layout.LIST:
                     status = begin_list(state, following, target, frame)
                     if status != OK:
@@ -73,6 +76,9 @@ def take(state: int, frames: int) -> int:
                     store64(following + layout.FRAME_TARGET, target)
                     following += layout.FRAME_BYTES
                     push(following, load64(scope + layout.SCOPE_NODE), bson_type, address, end, depth)
+                    status = enter(state, following)
+                    if status != OK:
+                        return status
                 frame = following
                 continue
             leaf = target
@@ -109,11 +115,14 @@ def take(state: int, frames: int) -> int:
                 if kind == layout.ELEMENTS:
                     leaf = load64(scope + layout.SCOPE_LEAF)
                     if leaf != 0:
-                        position = put_run(leaf, position, stop)
+                        position = put_run(state, leaf, num_elements, position, stop)
                         num_elements += load64(leaf + layout.TARGET_LENGTH) - load64(
                             scope + layout.SCOPE_COUNT
                         )
                         store64(scope + layout.SCOPE_COUNT, load64(leaf + layout.TARGET_LENGTH))
+                elif not is_array:
+                    position = put_members(state, frame, node, position, stop)
+                    previous = load64(frame + layout.FRAME_PREVIOUS)
                 if position >= stop:
                     break
                 bson_type = load8(position)
@@ -158,23 +167,21 @@ def take(state: int, frames: int) -> int:
                             return fail_at(state, below, bson_type, position, DUPLICATE)
                         store64(edge + layout.EDGE_SEEN, stamp)
                         previous = edge
+                        store64(frame + layout.FRAME_PREVIOUS, edge)
                         if load64(below + layout.NODE_LEAF):
                             leaf = load64(below + layout.NODE_TARGET)
                 num_elements += 1
             if leaf != 0:
-                status = put_plain(state, leaf, bson_type, position, position + size, depth + 1)
-                if status == FULL:
-                    status = put_scalar(state, leaf, bson_type, position, position + size, depth + 1)
+                status = put_scalar(state, leaf, bson_type, position, position + size, depth + 1)
             elif below != 0:
                 store64(frame + layout.FRAME_POSITION, position + size)
                 store64(frame + layout.FRAME_ELEMENTS, num_elements)
-                store64(frame + layout.FRAME_PREVIOUS, previous)
                 store64(frame + layout.FRAME_PENDING, 1)
                 push(frame + layout.FRAME_BYTES, below, bson_type, position, position + size, depth + 1)
                 break
             else:
                 status = OK if is_array or is_text(name, last) else BAD_UTF8
-                if status == OK:
+                if status == OK and load64(load64(state + layout.STATE_SIZES) + 8 * bson_type) < 0:
                     status = check(state, bson_type, position, position + size, depth + 1)
                 if status != OK:
                     return fail_at(state, node, bson_type, address, status)

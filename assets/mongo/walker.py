@@ -12,7 +12,7 @@ from collections.abc import Callable
 from assets.mongo import layout
 from assets.mongo.frames import fail_at, finish_scope, push
 from assets.mongo.layout import BROKEN, CONVERT, CORRUPT, FULL, GROW, OK, T_DOCUMENT
-from assets.mongo.memory import entry, fingerprint, inner, load8, load32, load64, store64
+from assets.mongo.memory import entry, fingerprint, inner, load8, load32, load64, prefetch, store64
 from assets.mongo.take import take
 from assets.mongo.verify import name_end
 
@@ -86,6 +86,8 @@ def _walk(sources: str) -> Callable[[int], int]:
             size = load32(position)
             if size < 5 or size > end - position:
                 return BROKEN
+            # The next document is as large as this one, more or less; its end is looked at first.
+            prefetch(position + 2 * size)
             store64(state + layout.STATE_DOCUMENT, position)
             store64(root + layout.SCOPE_FILLED, 0)
             store64(state + layout.STATE_LIST_DEPTH, 0)
@@ -113,4 +115,6 @@ def _walk(sources: str) -> Callable[[int], int]:
     return walk
 
 
-walk = _walk(fingerprint("layout", "verify", "scalars", "edges", "frames", "take", "walker"))
+walk = _walk(
+    fingerprint("layout", "verify", "scalars", "edges", "frames", "members", "runs", "take", "walker")
+)
