@@ -13,7 +13,7 @@ from types import TracebackType
 from shards import marks
 from shards.catalog import Catalog
 from shards.commit import Directories
-from shards.errors import InvalidArgument, LeaseLost
+from shards.errors import InvalidArgument, LeaseLost, NotFound
 from shards.marks import Mark, Pins
 
 MIN_TTL_SECONDS = 1.0
@@ -51,7 +51,8 @@ class Lease:
                 raise LeaseLost(f"{dataset}: {lost} is being collected; lease a later snapshot")
             for asset, held in pins.items():
                 for key, number in held.items():
-                    catalog.manifest(dataset, asset, key, number)
+                    if number not in catalog.versions(dataset, asset, key):
+                        raise NotFound(f"{dataset}/{asset}[{key}] version {number}: collected")
         except BaseException:
             self.release()
             raise

@@ -171,18 +171,11 @@ class Snapshot:
     @property
     def vocabularies(self) -> list[str]:
         """Columns that have a vocabulary."""
-        return [entry.column for entry in self._entry.vocabularies]
+        return self.version.vocabularies
 
     def vocabulary(self, column: str) -> pa.Array:
         """Values of a category column in order of their codes."""
-        for entry in self._entry.vocabularies:
-            if entry.column == column:
-                files = self.version._files(entry.shards)
-                described = Column("value", "arrow", arrow_type=entry.arrow_type, kind="category")
-                return ColumnReader(self._storage, described, files, verify=self._verify).read()
-        raise NotFound(
-            f"{self}: no vocabulary of {column!r}; there are {', '.join(self.vocabularies) or 'none'}"
-        )
+        return self.version.vocabulary(column)
 
     def files(self) -> list[ShardFile]:
         """Every data file of the snapshot and of the versions it pins."""

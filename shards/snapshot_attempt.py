@@ -132,10 +132,12 @@ class SnapshotAttempt(AttemptBase):
         }
 
         def build(empty: Manifest) -> Manifest:
+            durable = {} if self._base is None or self._base.snapshot is None else self._base.snapshot.pins
             for asset, held in pins.items():  # what a durable snapshot pins must be durable
-                for key in held:
-                    directory = names.manifest_directory(empty.dataset, asset, key)
-                    self._catalog.storage.sync_directory(directory)
+                for key, pin in held.items():
+                    if durable.get(asset, {}).get(key) != pin:
+                        directory = names.manifest_directory(empty.dataset, asset, key)
+                        self._catalog.storage.sync_directory(directory)
             entry = SnapshotEntry(
                 pins=pins,
                 partitions=tuple(partitions),

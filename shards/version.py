@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from shards import arrow_types, names
 from shards.errors import DamagedFile, NotFound
@@ -137,6 +138,24 @@ class Version:
                     self._storage, name, schema, self._files(entry.shards), verify=self._verify
                 )
         raise NotFound(f"{self}: no table {name!r}; there are {', '.join(self.tables) or 'none'}")
+
+    @property
+    def vocabularies(self) -> list[str]:
+        """Columns that have a vocabulary; only a snapshot has any."""
+        snapshot = self.manifest.snapshot
+        return [] if snapshot is None else [entry.column for entry in snapshot.vocabularies]
+
+    def vocabulary(self, column: str) -> pa.Array:
+        """Values of a category column in order of their codes; NotFound when it has no vocabulary."""
+        snapshot = self.manifest.snapshot
+        for entry in () if snapshot is None else snapshot.vocabularies:
+            if entry.column == column:
+                described = Column("value", "arrow", arrow_type=entry.arrow_type, kind="category")
+                files = self._files(entry.shards)
+                return ColumnReader(self._storage, described, files, verify=self._verify).read()
+        raise NotFound(
+            f"{self}: no vocabulary of {column!r}; there are {', '.join(self.vocabularies) or 'none'}"
+        )
 
     def validity(self) -> npt.NDArray[np.bool_]:
         """Whether each row can be used; shape (num_rows,). All true when nothing was said at writing."""

@@ -27,8 +27,9 @@ from assets.progress import Progress, silent
 from assets.report import Report
 from assets.spec import DatasetSpec
 from assets.spec.columns import CategoryColumn, NumberColumn, VectorColumn
-from shards import NotFound, ShardStore, Snapshot, Version
+from shards import ShardStore, Version
 
+SNAPSHOT = "snapshot"
 LISTED = 100
 """At most so many duplicates and leaks are named in the metadata."""
 
@@ -85,7 +86,7 @@ def build_snapshot(
         )
     return Report(
         dataset=spec.name,
-        asset="snapshot",
+        asset=SNAPSHOT,
         partition="all",
         version=commit.version.number,
         created=commit.created,
@@ -128,7 +129,7 @@ class _Snapshot:
         records = [one.records for one in pinned if one.records is not None]
         images = [one.images for one in pinned if one.images is not None]
         self.summaries = _merge(spec, records)
-        previous = _previous(spec, store)
+        previous = store.latest(spec.name, SNAPSHOT)
         self.vocabularies = {
             name: extend_vocabulary(name, column, records, previous)
             for name, column in spec.record_columns.items()
@@ -244,13 +245,6 @@ def _merge(spec: DatasetSpec, records: Sequence[Version]) -> dict[str, tuple[Sum
                 rest.merge(Summary.from_json(written["rest"])),
             )
     return merged
-
-
-def _previous(spec: DatasetSpec, store: ShardStore) -> Snapshot | None:
-    try:
-        return store.snapshot(spec.name)
-    except NotFound:
-        return None
 
 
 def _rows_table(spec: DatasetSpec, one: Pinned) -> pa.Table:

@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from assets.columns.kinds.category import ARROW, vocabulary_table
 from assets.spec.columns import CategoryColumn
-from shards import Snapshot, Version
+from shards import Version
 
 
 def extend_vocabulary(
-    name: str, column: CategoryColumn, records: Iterable[Version], previous: Snapshot | None
+    name: str, column: CategoryColumn, records: Iterable[Version], previous: Version | None
 ) -> pa.Array:
-    """Give the vocabulary of a snapshot: values in the order of their codes."""
+    """Give the vocabulary of a snapshot: values in the order of their codes; `previous` is the one before."""
     known: list[Any] = [None]
     kind = ARROW[column.type]
     if previous is not None and name in previous.vocabularies:

@@ -9,7 +9,7 @@ from assets.quality.findings import Finding, at_most
 from assets.quality.summaries import summaries
 from assets.report import Report
 from assets.spec import DatasetSpec
-from shards import NotFound, ShardStore, Version
+from shards import ShardStore, Version
 
 
 def record_findings(
@@ -21,8 +21,6 @@ def record_findings(
     found = summaries(version.statistics)
     yield from null_shares(spec, report.partition, found)
     yield from value_ranges(spec, report.partition, found)
-    try:
-        snapshot = store.snapshot(spec.name)
-    except NotFound:
-        return
-    yield from drifts(spec, report.partition, found, summaries(snapshot.statistics))
+    snapshot = store.latest(spec.name, "snapshot")
+    if snapshot is not None:
+        yield from drifts(spec, report.partition, found, summaries(snapshot.statistics))

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one small PNG, for people to look at."""
+"""Contact sheets: many pictures on one small picture, for people to look at."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from shards import ColumnReader, Version
 
 MAX_SHEET_BYTES: Final = 100_000
+_FEW_COLORS: Final = 1_024
 _TILE_PX: Final = 96
 _LABEL_PX: Final = 14
 _GAP_PX: Final = 4
@@ -47,7 +48,7 @@ def sheet_of(
     Returns
     -------
     bytes
-        A PNG; None when no row is valid.
+        A PNG where it has few colours, else a JPEG; None when no row is valid.
     """
     valid = np.flatnonzero(version.validity())
     mask = version.columns[column].mask
@@ -141,16 +142,24 @@ def _font() -> Any:
 
 
 def _fit(tiles: Sequence[Image.Image], max_bytes: int) -> bytes:
-    """Lay tiles out and encode them, with fewer colours, then fewer tiles, until they fit."""
+    """Lay tiles out and encode them, more coarsely, then fewer of them, until they fit."""
     while True:
         sheet = _lay_out(tiles)
-        for num_colors in (0, 128, 32, 8):
+        for options in _ways(sheet):
             target = io.BytesIO()
-            shown = sheet.quantize(num_colors, Image.Quantize.FASTOCTREE) if num_colors else sheet
-            shown.save(target, "PNG", optimize=True)
-            if target.tell() < max_bytes or (num_colors == 8 and len(tiles) == 1):
+            sheet.save(target, **options)
+            if target.tell() < max_bytes:
                 return target.getvalue()
-        tiles = tiles[: max(1, len(tiles) // 2)]
+        if len(tiles) == 1:
+            return target.getvalue()
+        tiles = tiles[: len(tiles) // 2]
+
+
+def _ways(sheet: Image.Image) -> list[dict[str, Any]]:
+    """List how a sheet may be encoded, best first: without loss where it has few colours."""
+    exact = {"format": "PNG", "optimize": True}
+    coarser = [{"format": "JPEG", "quality": quality} for quality in (85, 70, 50, 30)]
+    return coarser if sheet.getcolors(_FEW_COLORS) is None else [exact, *coarser]
 
 
 def _lay_out(tiles: Sequence[Image.Image]) -> Image.Image:

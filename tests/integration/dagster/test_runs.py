@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from PIL import Image
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
@@ -214,11 +216,13 @@ def test_pictures_are_small_and_whole(shop: Pipeline) -> None:
     (records,) = shop.events("records", "2025-01")
     for event, name in ((images, "contact_sheet_picture"), (records, "histograms")):
         text = str(event.metadata[name].value)
-        match = re.fullmatch(r"!\[\w+\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+        match = re.fullmatch(r"!\[\w+\]\(data:image/(png|jpeg);base64,([A-Za-z0-9+/=]+)\)", text)
         assert match
-        png = base64.b64decode(match[1])
-        assert png.startswith(b"\x89PNG")
-        assert len(png) < MAX_PICTURE_BYTES
+        data = base64.b64decode(match[2])
+        assert len(data) < MAX_PICTURE_BYTES
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            assert image.format == match[1].upper()
 
 
 def test_checks_that_fail_stop_the_snapshot(
