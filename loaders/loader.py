@@ -70,7 +70,8 @@ class ShardLoader:
     num_samples
         Positions of an epoch when `weights` or `balance` draw; the size of the split by default.
     block_samples, window_blocks
-        For `shuffle="block"`: neighbours of a block (by default about 4 MiB), blocks of a window.
+        For `shuffle="block"`: neighbours of a block (by default about 4 MiB; of an object store, a shard),
+        blocks of a window.
     layout, memory_format, dtypes
         See `loaders.device.Layout`.
     transform

@@ -142,6 +142,11 @@ class Opened:
         """Bytes of an average row, as far as it is known."""
         return sum(column.row_bytes for column in self.columns.values())
 
+    def shard_rows(self) -> int:
+        """Rows of the largest shard of the column that takes most bytes."""
+        widest = max(self.columns.values(), key=lambda column: column.row_bytes, default=None)
+        return 0 if widest is None else int(np.diff(widest.locator.offsets).max(initial=0))
+
 
 def _release(lease: Lease, process: int) -> None:
     if os.getpid() == process:  # a forked child does not own what its parent holds

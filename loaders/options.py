@@ -58,7 +58,10 @@ def choose_order(
         return FullShuffle(size, seed)
     if shuffle == "block":
         if block_samples is None:
-            block_samples = max(1, BLOCK_BYTES // max(dataset.opened.row_bytes(), 1))
+            opened = dataset.opened
+            block_samples = max(1, BLOCK_BYTES // max(opened.row_bytes(), 1))
+            if opened.place.evicts:  # what is fetched as a whole is used as a whole
+                block_samples = max(block_samples, opened.shard_rows())
         return BlockShuffle(size, seed, block_samples, window_blocks)
     raise InvalidOption(f"shuffle={shuffle!r}; allowed: True, False, 'full', 'block'")
 

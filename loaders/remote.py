@@ -18,7 +18,7 @@ from shards.readers import ColumnReader, ShardFile
 from shards.remote import ObjectStorage
 from shards.remote.url import parent_and_name
 
-NUM_FETCHERS = 6  # files that are fetched ahead at once
+NUM_FETCHERS = 16  # files that are fetched ahead at once: small ones are one request each
 
 
 @dataclass(frozen=True, slots=True)

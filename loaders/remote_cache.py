@@ -3,12 +3,14 @@
     <cache>/files/<xxh3_128>-<bytes>   whole, verified files; the name says what is inside
     <cache>/partial/<name>.<random>    files under way
     <cache>/locks/00 … ff, room        locks; files are chosen by the first two digits of the hash
-    <cache>/usage                      bytes that are taken, never less than the truth
+    <cache>/usage                      bytes that are taken, never less than the truth, and the boot
 
-A file gets its name in `files` by a rename, after its bytes were compared with their hash and are on the
-disk, so whatever kills a process or the machine, there is no half file under that name. Who downloads holds
-the lock of the name; others wait for it and then find the file. Locks end with their process (`flock`). What
-was mapped stays readable when its file is evicted; its room is free once nobody maps it any more.
+A file gets its name in `files` by a rename, after its bytes were compared with their hash, so whatever kills
+a process, there is no half file under that name. Nothing waits for the disk: what a crash of the machine left
+is not known to be whole, so a file carries the boot in which it was verified as its time of change, and one
+of another boot is compared with its hash again before it is served. Who downloads holds the lock of the name;
+others wait for it and then find the file. Locks end with their process (`flock`). What was mapped stays
+readable when its file is evicted; its room is free once nobody maps it any more.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import xxhash
@@ -33,6 +36,7 @@ Fill = Callable[[int], None]
 
 LOW_WATER = 0.9  # of the limit: eviction goes on until so much is taken, so that it is not needed every time
 WAIT_SECONDS = 0.02
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class HostCache:
@@ -83,27 +87,36 @@ class HostCache:
         if found is not None:
             return found
         with self._lock(xxh3_128[:2]):
-            found = self._open(xxh3_128, size_bytes)
+            found = self._open(xxh3_128, size_bytes, verify=True)
             return self._make(path, size_bytes, xxh3_128, fill) if found is None else found
 
     def touch(self, names: Iterable[str]) -> None:
         """Say of files, by their path here, that they are in use: others are evicted before them."""
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(name, ns=_used_now())
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.utime(name, (time.time(), boot_mark()))
 
-    def _open(self, xxh3_128: str, size_bytes: int) -> int | None:
+    def _open(self, xxh3_128: str, size_bytes: int, *, verify: bool = False) -> int | None:
+        """Open a file verified in this boot, or now if `verify`; None when there is none."""
         name = self.path(xxh3_128, size_bytes)
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        if os.fstat(descriptor).st_size != size_bytes:  # somebody else wrote there
+        status = os.fstat(descriptor)
+        right = status.st_size == size_bytes
+        if right and status.st_mtime != boot_mark():
+            if not verify:
+                os.close(descriptor)
+                return None
+            right = _hash(descriptor, size_bytes) == xxh3_128
+        if not right:  # cut short by a crash of the machine, or somebody else wrote there
             os.close(descriptor)
-            os.unlink(name)  # noqa: PTH108 - paths here are text
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)  # noqa: PTH108 - paths here are text
             return None
         with contextlib.suppress(PermissionError):  # of another user: it grows old and is made again
-            os.utime(name, ns=_used_now())
+            os.utime(descriptor, (time.time(), boot_mark()))
         return descriptor
 
     def _make(self, path: str, size_bytes: int, xxh3_128: str, fill: Fill) -> int:
@@ -114,8 +127,9 @@ class HostCache:
             try:
                 os.posix_fallocate(descriptor, 0, size_bytes)
                 _fill_verified(path, size_bytes, xxh3_128, fill, descriptor)
-                os.utime(descriptor, ns=_used_now())
-                os.fsync(descriptor)
+                if not boot_mark():
+                    os.fsync(descriptor)
+                os.utime(descriptor, (time.time(), boot_mark()))
                 os.rename(partial, final)  # noqa: PTH104
                 return descriptor
             except BaseException as error:
@@ -190,13 +204,14 @@ class HostCache:
 
     def _usage(self) -> int:
         try:
-            return int((self.directory / "usage").read_text())
+            taken, boot = map(int, (self.directory / "usage").read_text().split())
         except (FileNotFoundError, ValueError):  # never written, or cut short by a full disk
             return self.limit_bytes
+        return taken if boot == boot_mark() else self.limit_bytes
 
     def _set_usage(self, taken_bytes: int) -> None:
         with contextlib.suppress(OSError):  # on a full disk it is empty, and counted anew
-            (self.directory / "usage").write_text(str(taken_bytes))
+            (self.directory / "usage").write_text(f"{taken_bytes} {boot_mark()}")
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -224,16 +239,25 @@ class HostCache:
         return os.open(f"{self.directory}/locks/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
-def _used_now() -> tuple[int, int]:
-    """Times of a file that is used now: its last access says so, that of its last change stays the same."""
-    return time.time_ns(), 0
+@cache
+def boot_mark() -> int:
+    """A number of the machine's present boot; 0 where the system tells none: then files are synced."""
+    try:
+        return int(BOOT_ID.read_text()[:7], 16) or 1
+    except (OSError, ValueError):
+        return 0
+
+
+def _hash(descriptor: int, size_bytes: int) -> str:
+    found: str = xxhash.xxh3_128_hexdigest(map_descriptor(descriptor, size_bytes))
+    return found
 
 
 def _fill_verified(path: str, size_bytes: int, xxh3_128: str, fill: Fill, descriptor: int) -> None:
     """Fill, compare with the hash, and fill once more where they differ."""
     for last in (False, True):
         fill(descriptor)
-        found = xxhash.xxh3_128_hexdigest(map_descriptor(descriptor, size_bytes))
+        found = _hash(descriptor, size_bytes)
         if found == xxh3_128:
             return
         if last:

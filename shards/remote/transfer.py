@@ -8,16 +8,21 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from shards.errors import DamagedFile
 from shards.remote.client import Client
 
 RANGE_BYTES = 8 << 20
 """Bytes of one request: long enough that its start costs little, short enough to repeat."""
+STREAM_BYTES = 1 << 20
+"""Bytes that are written at once; whole ranges in memory cost twice the processor time (new pages)."""
 NUM_THREADS = 16
 AHEAD = 4
 """Ranges that are under way while the caller works on one."""
+
+_Taken = TypeVar("_Taken", int, memoryview)
+"""What is made of a reply: bytes, or how many were written."""
 
 
 class Transfer:
@@ -48,10 +53,16 @@ class Transfer:
         """
 
         def write(start: int) -> None:
-            data, offset = memoryview(self._range(path, start, size_bytes)), start
-            while data:
-                count = os.pwrite(descriptor, data, offset)
-                data, offset = data[count:], offset + count
+            def copy(found: Any) -> int:
+                offset = start
+                for part in found.stream(min_chunk_size=STREAM_BYTES):
+                    data = memoryview(part)
+                    while data:
+                        count = os.pwrite(descriptor, data, offset)
+                        data, offset = data[count:], offset + count
+                return offset - start
+
+            self._range(path, start, size_bytes, copy)
 
         if size_bytes <= RANGE_BYTES:
             write(0)
@@ -67,44 +78,43 @@ class Transfer:
 
     def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
         """Give the bytes of an object of exactly this size in order; raises as `download`."""
-        waiting: deque[Future[Any]] = deque()
+        waiting: deque[Future[memoryview]] = deque()
         starts = iter(_starts(size_bytes))
+
+        def read(start: int) -> memoryview:
+            return self._range(path, start, size_bytes, lambda found: memoryview(found.bytes()))
+
         try:
             for start in starts:
-                waiting.append(self._submit(partial(self._range, path, start, size_bytes)))
+                waiting.append(self._submit(partial(read, start)))
                 if len(waiting) > AHEAD:
-                    yield memoryview(waiting.popleft().result())
+                    yield waiting.popleft().result()
             while waiting:
-                yield memoryview(waiting.popleft().result())
+                yield waiting.popleft().result()
         finally:
             for job in waiting:
                 job.cancel()
 
-    def _range(self, path: str, start: int, size_bytes: int) -> Any:
-        """One range; the first one learns the size of the whole from the same reply."""
+    def _range(self, path: str, start: int, size_bytes: int, take: Callable[[Any], _Taken]) -> _Taken:
+        """Take one range out of its reply, which also tells the size of the whole; repeated as a whole."""
         stop = min(start + RANGE_BYTES, size_bytes)
+        options = None if size_bytes <= RANGE_BYTES else {"range": (start, stop)}
 
-        def first(library: Any, store: Any) -> tuple[int, Any]:
-            whole = size_bytes <= RANGE_BYTES
-            found = library.get(store, path, options=None if whole else {"range": (start, stop)})
-            size = found.meta["size"]
-            return size, found.bytes() if size == size_bytes else b""
-
-        def other(library: Any, store: Any) -> Any:
-            return library.get_range(store, path, start=start, end=stop)
+        def get(library: Any, store: Any) -> tuple[int, _Taken | None]:
+            found = library.get(store, path, options=options)
+            size: int = found.meta["size"]
+            return size, take(found) if size == size_bytes else None
 
         try:
-            if start:
-                data = self._client.call(path, other)
-            else:
-                size, data = self._client.call(path, first)
-                if size != size_bytes:
-                    raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
+            size, taken = self._client.call(path, get)
         except FileNotFoundError:
             raise DamagedFile(path, "is missing") from None
-        if len(data) != stop - start:
-            raise DamagedFile(path, f"gave {len(data)} bytes from {start}, asked were {stop - start}")
-        return data
+        if taken is None:
+            raise DamagedFile(path, f"has {size} bytes, its manifest says {size_bytes}")
+        count = taken if isinstance(taken, int) else len(taken)
+        if count != stop - start:
+            raise DamagedFile(path, f"gave {count} bytes from {start}, asked were {stop - start}")
+        return taken
 
     def _submit(self, job: Callable[[], Any]) -> Future[Any]:
         with self._lock:

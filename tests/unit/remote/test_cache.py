@@ -20,7 +20,7 @@ import pytest
 import xxhash
 
 from loaders.errors import CacheFull, InvalidOption
-from loaders.remote_cache import HostCache
+from loaders.remote_cache import HostCache, boot_mark
 from shards.errors import DamagedFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -135,6 +135,37 @@ def test_a_file_of_another_size_is_thrown_away(tmp_path):
     os.truncate(tmp_path / "files" / files(source.cache)[0], 10)
     assert source.read(1) == content(1)
     assert source.fetched == [1, 1]
+
+
+def test_after_a_crash_of_the_machine_files_are_verified_before_they_are_served(tmp_path, monkeypatch):
+    """What a crash leaves of unsynced files: some whole, some of zeros, some short; and a usage of before."""
+    source = Source(HostCache(tmp_path, 10_000))
+    for number in range(4):
+        source.read(number)
+    paths = [Path(source.cache.path(xxhash.xxh3_128_hexdigest(content(number)), 1000)) for number in range(4)]
+    paths[1].write_bytes(bytes(1000))
+    os.truncate(paths[2], 0)
+    (tmp_path / "usage").write_text(f"0 {boot_mark()}")
+    monkeypatch.setattr("loaders.remote_cache.boot_mark", lambda: 12345)
+    restarted = Source(HostCache(tmp_path, 10_000))
+    assert [restarted.read(number) for number in (0, 1, 2, 0, 1)] == [content(n) for n in (0, 1, 2, 0, 1)]
+    assert restarted.fetched == [1, 2]
+    assert {path.stat().st_mtime for path in paths[:3]} == {12345}
+    assert paths[3].stat().st_mtime == boot_mark()
+    restarted.cache.limit_bytes = 4_000  # what was there counts
+    restarted.read(5)
+    assert len(files(restarted.cache)) <= 4
+
+
+def test_without_a_boot_to_remember_files_are_synced(tmp_path, monkeypatch):
+    monkeypatch.setattr("loaders.remote_cache.BOOT_ID", tmp_path / "absent")
+    assert boot_mark.__wrapped__() == 0
+    monkeypatch.setattr("loaders.remote_cache.boot_mark", lambda: 0)
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    source = Source(HostCache(tmp_path / "cache", 10_000))
+    assert source.read(1) == source.read(1) == content(1)
+    assert (source.fetched, len(synced)) == ([1], 1)
 
 
 def test_failures_leave_nothing(tmp_path):
