@@ -21,6 +21,7 @@ from shards.errors import (
 )
 from shards.gc import GcReport
 from shards.lease import Lease
+from shards.pieces import Pieces
 from shards.readers import ColumnReader, TableReader
 from shards.schema import Column, Provenance
 from shards.snapshot import Snapshot
@@ -46,6 +47,7 @@ __all__ = [
     "LeaseLost",
     "ManifestError",
     "NotFound",
+    "Pieces",
     "Problem",
     "Provenance",
     "ShardError",

@@ -15,17 +15,21 @@ from pymongo import MongoClient
 from assets.mongo.dump_build import describe, read_ordered
 from assets.mongo.errors import SourceError
 from assets.mongo.fields import Field
+from assets.mongo.outcome import Outcome
 from assets.mongo.ranges import partition_filter
 from assets.mongo.schema import documents_schema
 from assets.mongo.server import Guarantee
-from assets.mongo.server_build import Outcome, ServerRead
+from assets.mongo.server_build import ServerRead
 from assets.mongo.sinks import AttemptSink
 from assets.progress import Progress, silent
+from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
 from shards import Attempt, Provenance, ShardStore, Version
 
 ASSET = "documents"
+PIECES = 1
+"""Raised by one when pieces that an earlier release has put down cannot be used."""
 
 
 def build_documents(
@@ -67,11 +71,14 @@ def build_documents(
         The source as declared cannot be read; trying again does not help.
     ReadFailed
         Reading failed; nothing was published and another try may succeed.
+    assets.quality.guard.Unfit
+        Too many documents are rejected; nothing was published.
     """
     began = time.monotonic()
     source = spec.source
     schema = documents_schema(fields)
     asked = fingerprint(spec, partition, fields)
+    pieces = store.pieces(spec.name, ASSET, partition, f"{PIECES} {asked}")
     with ExitStack() as stack:
         attempts: list[Attempt] = []
 
@@ -90,7 +97,7 @@ def build_documents(
             if client is None:
                 raise SourceError(f"{spec.name}: a server is read through a client, got none")
             previous = _previous(spec, partition, store, asked)
-            read = ServerRead(spec, partition, fields, client, progress, cluster_time)
+            read = ServerRead(spec, partition, fields, client, pieces, progress, cluster_time)
             sink, outcome = read.run(open_sink, previous)
             names = source.collections or [source.collection or ""]
             where = f"{source.database}.{','.join(names)}"
@@ -104,9 +111,15 @@ def build_documents(
             "server_count": outcome.server_count,
             "changed": outcome.num_changed,
             "resumed": outcome.num_resumed,
+            "ranges": outcome.num_ranges,
+            "read": outcome.num_read,
+            "kept": outcome.num_kept,
             "rejects": dict(sorted(sink.reasons.items())),
             "warnings": outcome.warnings,
         }
+        reasons = dict(sink.reasons)
+        draft = Draft(partition, sink.num_rows, sum(reasons.values()), reasons, outcome.server_count)
+        findings = admit(spec, ASSET, draft)
         commit = attempts[-1].commit(
             provenance=Provenance(
                 source_alias=source.alias,
@@ -117,6 +130,7 @@ def build_documents(
             ),
             metadata=metadata,
         )
+    pieces.remove()
     version = commit.version
     return Report(
         dataset=spec.name,
@@ -126,10 +140,11 @@ def build_documents(
         created=commit.created,
         content_hash=version.content_hash,
         rows=version.num_rows,
-        rejects=dict(sink.reasons),
+        rejects=reasons,
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - began,
         metadata=metadata,
+        findings=findings,
     )
 
 

@@ -6,18 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import bson
 from bson.timestamp import Timestamp
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from assets.mongo.columns import Columns
-from assets.mongo.errors import ReadFailed
-from assets.mongo.extract import EXACT, Extraction, Pace, Query
+from assets.mongo.errors import ChangesLost
+from assets.mongo.extract import Extraction, Pace, Query
+from assets.mongo.ids import raw_id, value_of
 from assets.mongo.order import order_key
 from assets.mongo.server import Guarantee, SnapshotGone
 from assets.mongo.sinks import Sink
-from assets.mongo.watch import raw_id
 from assets.progress import silent
 
 IDS_TOGETHER = 2_000
@@ -31,7 +30,7 @@ def changed_ids(
 
     Raises
     ------
-    ReadFailed
+    ChangesLost
         The server's log does not reach back so far, or the collection was dropped or renamed.
     """
     found: set[bytes] = set()
@@ -49,16 +48,16 @@ def changed_ids(
                     if reached is not None and reached >= until:
                         return found
                     if time.monotonic() > deadline:
-                        raise ReadFailed(f"{where}: the change stream did not reach the time of the read")
+                        raise ChangesLost(f"{where}: the change stream did not reach the time of the read")
                     continue
                 deadline = time.monotonic() + DRAIN_SECONDS
                 if event["clusterTime"] > until:
                     return found
                 if "documentKey" not in event:
-                    raise ReadFailed(f"{where}: {event['operationType']} while it was read; run it again")
+                    raise ChangesLost(f"{where}: {event['operationType']} while it was read; run it again")
                 found.add(raw_id(event["documentKey"]["_id"]))
     except OperationFailure as error:
-        raise ReadFailed(
+        raise ChangesLost(
             f"{where}: the changes since the read began cannot be replayed (code {error.code}); "
             "the server's oplog is shorter than the read, or the collection has no change stream"
         ) from error
@@ -115,9 +114,3 @@ def fetch(
         sink.rejects(columns.take_rejects())
     columns.flush()
     return exact
-
-
-def value_of(raw: bytes) -> Any:
-    """The Python value of an `_id` kept as type byte and bytes, such that it is sent back unchanged."""
-    element = raw[:1] + b"v\0" + raw[1:] + b"\0"
-    return bson.decode((len(element) + 4).to_bytes(4, "little") + element, EXACT)["v"]

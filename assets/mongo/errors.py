@@ -5,6 +5,8 @@ MongoError
 ├── SourceError         the source as declared cannot be read: no such collection, wrong options, no right to
 read ├── BrokenBatch         bytes that are no sequence of BSON documents
 └── ReadFailed          a read that was retried as often as allowed, or whose point in time is gone
+    ├── ChangesLost     what changed since a time cannot be known any more
+    └── CountDiffers    other documents came than the server counts at the same time
 """
 
 from __future__ import annotations
@@ -28,3 +30,11 @@ class BrokenBatch(MongoError):
 
 class ReadFailed(MongoError):
     """A read could not be completed; nothing has been published."""
+
+
+class ChangesLost(ReadFailed):
+    """The server cannot tell any more what changed since a time."""
+
+
+class CountDiffers(ReadFailed):
+    """Other documents came than the server counts at the same time."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bson
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.son import SON
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
@@ -23,11 +22,12 @@ from pymongo.errors import (
 
 from assets.mongo.columns import Columns
 from assets.mongo.errors import ReadFailed, SourceError
+from assets.mongo.ids import EXACT
 from assets.mongo.pin import held_to_one
 from assets.mongo.read_ahead import read_ahead
-from assets.mongo.rejects import Reject
 from assets.mongo.replies import MAX_BATCH, Batch, read_replies
-from assets.mongo.server import SNAPSHOT_TOO_OLD, Guarantee, SnapshotGone
+from assets.mongo.server import SNAPSHOT_GONE, Guarantee, SnapshotGone
+from assets.mongo.splits import WHOLE, Span
 from assets.progress import Progress, silent
 
 PASSING_CODES = {
@@ -39,7 +39,6 @@ PASSING_CODES = {
     175,  # QueryPlanKilled
     189,  # PrimarySteppedDown
     237,  # CursorKilled
-    246,  # SnapshotUnavailable
     262,  # ExceededTimeLimit
     9001,  # SocketException
     10107,  # NotWritablePrimary
@@ -54,12 +53,6 @@ RETRY_SECONDS = 120.0
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-EXACT: CodecOptions[Any] = CodecOptions(
-    document_class=SON,
-    tz_aware=True,
-    unicode_decode_error_handler="replace",
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +78,11 @@ class Query:
     projection
         Names of the members at the top of the documents that are sent; None for all.
     hint
-        Index to use, None to let the server choose.
+        Index to use, by name or by keys; None to let the server choose.
     order
         Fields that order the result, `_id` first.
+    span
+        Range of `_id`.
     """
 
     database: str
@@ -95,22 +90,28 @@ class Query:
     condition: Mapping[str, Any]
     pipeline: Sequence[Mapping[str, Any]] | None = None
     projection: tuple[str, ...] | None = None
-    hint: str | None = None
+    hint: str | Mapping[str, int] | None = None
     order: tuple[str, ...] = ("_id",)
     allow_disk_use: bool = True
+    span: Span = WHOLE
+
+    def within(self, span: Span) -> Query:
+        """The same of one range of `_id`, found by the index that every collection has."""
+        return self if span == WHOLE else replace(self, span=span, hint={"_id": 1})
 
     def command(self, at: Guarantee, comment: str, resume: Resume | None = None) -> dict[str, Any]:
         """The command that reads it, or what is left of it when it is resumed."""
-        condition: dict[str, Any] = dict(self.condition)
+        conditions = [one for one in (dict(self.condition), *self.span.conditions()) if one]
         order = dict.fromkeys(self.order, 1)
         beyond: dict[str, Any] | None = None
         if resume is not None:
             # `$expr` compares across types; the plain operator would lose every `_id` of another type.
             operator = "$gt" if self.pipeline is None else "$gte"
             beyond = {"$expr": {operator: ["$_id", {"$literal": resume.id}]}}
+            if self.pipeline is None:
+                conditions.append(beyond)
+        condition = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
         if self.pipeline is None:
-            if beyond is not None:
-                condition = {"$and": [condition, beyond]} if condition else beyond
             command: dict[str, Any] = {"find": self.collection, "filter": condition, "sort": order}
             if self.projection is not None:
                 command["projection"] = {"_id": 1, **dict.fromkeys(self.projection, 1)}
@@ -151,6 +152,17 @@ class Pace:
     max_documents_per_second: float | None = None
     read_preference: Any = None
     comment: str = "shardmill"
+    _free_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self, num_documents: int) -> None:
+        """Let the time pass that so many documents may take; shared by reads side by side."""
+        if self.max_documents_per_second is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = until = max(now, self._free_at) + num_documents / self.max_documents_per_second
+        time.sleep(until - now)
 
 
 @dataclass(slots=True)
@@ -169,8 +181,10 @@ class Extraction:
         Told the number of documents read.
     total
         Documents to come, where that is known.
-    on_rejects
-        Receives rejects as they are found; without it they stay with the columns.
+    on_batch
+        Called after every batch that was walked, with its size in bytes.
+    start
+        The last document that was read before, None to begin at the first one.
     num_resumed
         Counts how often the read was resumed after a fault.
     """
@@ -182,7 +196,8 @@ class Extraction:
     pace: Pace = field(default_factory=Pace)
     progress: Progress = silent
     total: int | None = None
-    on_rejects: Callable[[Sequence[Reject]], None] | None = None
+    on_batch: Callable[[int], None] | None = None
+    start: Resume | None = None
     num_resumed: int = 0
     num_documents: int = 0
     _tail: tuple[Batch, int, int] | None = None
@@ -199,12 +214,11 @@ class Extraction:
         SourceError
             When the server refuses the read for good.
         """
-        began = time.monotonic()
         pause, failing_since = FIRST_PAUSE_SECONDS, None
         while True:
             before = self.num_documents
             try:
-                self._read(began)
+                self._read()
                 return self.num_documents
             except PyMongoError as error:
                 self._check(error)
@@ -224,7 +238,7 @@ class Extraction:
     def _check(self, error: PyMongoError) -> None:
         """Let pass what can pass; raise what cannot."""
         if isinstance(error, OperationFailure):
-            if error.code == SNAPSHOT_TOO_OLD:
+            if error.code in SNAPSHOT_GONE:
                 raise SnapshotGone from error
             if error.code in PASSING_CODES or error.has_error_label("RetryableWriteError"):
                 return
@@ -238,22 +252,22 @@ class Extraction:
         if not isinstance(error, AutoReconnect | ConnectionFailure):
             raise error
 
-    def _read(self, began: float) -> None:
-        resume = self._resume()
+    def _read(self) -> None:
+        resume = self.resume()
         command = self.query.command(self.at, self.pace.comment, resume)
         skip = 0 if resume is None or self.query.pipeline is None else resume.num_documents
-        rate = self.pace.max_documents_per_second
         with (
             self.client.start_session(causal_consistency=False) as session,
             read_ahead(self._replies(command, session)) as replies,
+            self.columns.written_behind(),
         ):
             for batch in replies:
+                before = self.num_documents
                 skip = self._take(batch, skip)
-                if self.on_rejects is not None and self.columns.rejects:
-                    self.on_rejects(self.columns.take_rejects())
+                if self.on_batch is not None:
+                    self.on_batch(batch.size_bytes)
                 self.progress(self.num_documents, self.total, "documents")
-                if rate is not None:
-                    _wait(began + self.num_documents / rate)
+                self.pace.wait(self.num_documents - before)
 
     def _replies(self, command: Mapping[str, Any], session: ClientSession) -> Iterator[Batch]:
         """The batches of a command, from one server; runs in the thread that reads ahead."""
@@ -296,12 +310,13 @@ class Extraction:
             if _id_of(batch, _body(batch, place)) != last_id:
                 return num_documents
             num_documents += 1
-        before = 0 if self._tail is None or _id_of(*self._tail[:2]) != last_id else self._tail[2]
-        return before + num_documents
+        before = self.resume()
+        return num_documents + (0 if before is None or before.id != last_id else before.num_documents)
 
-    def _resume(self) -> Resume | None:
+    def resume(self) -> Resume | None:
+        """The last document that was read, None for none."""
         if self._tail is None:
-            return None
+            return self.start
         batch, place, num_documents = self._tail
         return Resume(_id_of(batch, place), num_documents)
 
@@ -323,9 +338,3 @@ def _id_of(batch: Batch, place: int) -> Any:
     """`_id` of the document at `place`, in a form that is sent back exactly as it came."""
     size = int.from_bytes(batch.data[place : place + 4], "little")
     return bson.decode(bytes(batch.data[place : place + size]), EXACT)["_id"]
-
-
-def _wait(moment: float) -> None:
-    delay = moment - time.monotonic()
-    if delay > 0:
-        time.sleep(delay)

@@ -90,6 +90,7 @@ def projected(
             "filter": dict(condition),
             "limit": SAMPLE,
             "batchSize": SAMPLE,
+            "comment": "shardmill, plan",
         },
         codec_options=RAW,
     )

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 from bson import json_util
 
+from assets.mongo.ids import raw_id
 from assets.mongo.order import order_key
 from assets.mongo.rejects import Reject
 from assets.mongo.sinks import Sink, concatenate
-from assets.mongo.watch import raw_id
 
 
 def merge(

@@ -199,6 +199,14 @@ def _first_element(document: bytes) -> dict[str, Any]:
     return {"_id": decode_value(bson_type[0], value[:size])}
 
 
+def read_rejects_table(table: pa.Table) -> list[Reject]:
+    """Rejects out of a `rejects` table."""
+    return [
+        Reject(row["_id"], row["path"], row["reason"], row["expected"], row["got"], row["field"])
+        for row in table.to_pylist()
+    ]
+
+
 def rejects_batch(rejects: Sequence[Reject]) -> pa.RecordBatch:
     """Rejects as rows of the `rejects` table."""
     columns = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +22,17 @@ UNSUPPORTED = {
     123,  # NotAReplicaSet
     148,  # ReadConcernMajorityNotEnabled
     166,  # CommandNotSupportedOnView
-    246,  # SnapshotUnavailable
     263,  # OperationNotSupportedInTransaction
     51024,
 }
 
 
-SNAPSHOT_TOO_OLD = 239
+SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 239, 246
+SNAPSHOT_GONE = {SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
+"""The second is said when the collection has got an index, or was made anew, since the time of the read."""
+
+TRIES = 5
+PAUSE_SECONDS = 0.2
 
 
 class SnapshotGone(Exception):
@@ -66,33 +71,39 @@ def snapshot_time(client: MongoClient[Any]) -> Timestamp | None:
     clustered = "setName" in hello or hello.get("msg") == "isdbgrid"
     if not clustered or hello["maxWireVersion"] < SNAPSHOT_WIRE_VERSION:
         return None
-    time = hello.get("operationTime")
-    return time if isinstance(time, Timestamp) else None
+    present = hello.get("operationTime")
+    return present if isinstance(present, Timestamp) else None
 
 
 def guarantee(
     client: MongoClient[Any], database: Database[Any], collection: str, wanted: Timestamp | None
 ) -> Guarantee:
     """Find out by trying at which time a collection can be read; `wanted` if the server still has it."""
-    time = wanted or snapshot_time(client)
-    if time is None:
-        return ORDERED
-    found = Guarantee(time, "snapshot")
-    try:
-        database.command(
-            "find",
-            collection,
-            limit=1,
-            projection={"_id": 1},
-            readConcern=found.read_concern,
-        )
-    except OperationFailure as error:
-        if wanted is None and error.code in UNSUPPORTED:
+    for number in range(TRIES):
+        present = snapshot_time(client)
+        if present is None:
             return ORDERED
-        if wanted is not None and error.code == SNAPSHOT_TOO_OLD:
-            return guarantee(client, database, collection, None)
-        raise
-    return found
+        found = Guarantee(wanted or present, "snapshot")
+        try:
+            database.command(
+                "find",
+                collection,
+                limit=1,
+                projection={"_id": 1},
+                readConcern=found.read_concern,
+                comment="shardmill, plan",
+            )
+        except OperationFailure as error:
+            if error.code in UNSUPPORTED:
+                return ORDERED
+            if error.code not in SNAPSHOT_GONE or (wanted is None and number == TRIES - 1):
+                raise
+            if wanted is None:
+                time.sleep(PAUSE_SECONDS)
+            wanted = None
+        else:
+            return found
+    raise AssertionError("unreachable")
 
 
 def count(
@@ -123,7 +134,7 @@ def count(
     try:
         reply = database.command(command, session=session, read_preference=read_preference)
     except OperationFailure as error:
-        if error.code == SNAPSHOT_TOO_OLD:
+        if error.code in SNAPSHOT_GONE:
             raise SnapshotGone from error
         raise
     batch = reply["cursor"]["firstBatch"]

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from bson.timestamp import Timestamp
 from pymongo import MongoClient
 
-from assets.mongo.changes import changed_ids, fetch
-from assets.mongo.columns import Columns
 from assets.mongo.connect import PREFERENCES
-from assets.mongo.errors import ReadFailed, SourceError
-from assets.mongo.extract import Extraction, Pace, Query
+from assets.mongo.errors import ChangesLost, CountDiffers, ReadFailed, SourceError
+from assets.mongo.extract import Pace, Query
 from assets.mongo.fields import Field
+from assets.mongo.incremental import read_newer
 from assets.mongo.indexes import find_hint, index_warning, projected
-from assets.mongo.merge import merge, reject_id
+from assets.mongo.long_read import LongRead
+from assets.mongo.outcome import Outcome, check_count
+from assets.mongo.range_read import RangeRead
 from assets.mongo.ranges import partition_filter
-from assets.mongo.rejects import Reject
-from assets.mongo.schema import ID, documents_schema
-from assets.mongo.server import Guarantee, SnapshotGone, count, guarantee, snapshot_time
-from assets.mongo.sinks import Sink, Spool
-from assets.progress import Progress, silent
+from assets.mongo.read_plan import Plan, decode_plan, make_plan
+from assets.mongo.server import Guarantee, SnapshotGone, guarantee, snapshot_time
+from assets.mongo.sinks import Sink
+from assets.progress import Progress
 from assets.spec import DatasetSpec
-from shards import Version
-
-OVERLAP = timedelta(minutes=5)
-"""How far the clock that sets `updated_field` may be behind the server's."""
-
-MAX_CHANGED_SHARE = 0.3
-"""When more than this changed, reading everything is cheaper than reading the changes."""
-
-REPLAYS = 20
+from assets.spec.source import Source
+from shards import Pieces, Version
 
 
-@dataclass(slots=True)
-class Outcome:
-    """How a partition was read."""
-
-    guarantee: Guarantee
-    num_documents: int = 0
-    server_count: int | None = None
-    num_resumed: int = 0
-    mode: str = "full"
-    num_changed: int = 0
-    warnings: list[str] = field(default_factory=list)
+def piece_bytes(source: Source) -> int:
+    """BSON of a piece: at most five a cursor are in memory, in one form or another."""
+    return (source.memory_budget_mb << 20 >> 4) // source.cursors
 
 
 @dataclass(slots=True)
@@ -62,6 +44,8 @@ class ServerRead:
         What is read.
     client
         Connected client.
+    pieces
+        Where a read that takes long puts down what it has.
     progress
         Told the number of documents read.
     cluster_time
@@ -72,8 +56,21 @@ class ServerRead:
     partition: str
     fields: Sequence[Field]
     client: MongoClient[Any]
+    pieces: Pieces
     progress: Progress
     cluster_time: Timestamp | None = None
+    _pace: Pace = field(init=False)
+    _queries: dict[str, Query] = field(init=False)
+
+    def __post_init__(self) -> None:
+        source = self.spec.source
+        self._pace = Pace(
+            batch_bytes=min(4 << 20, piece_bytes(self.spec.source) // 4),
+            max_documents_per_second=source.max_documents_per_second,
+            read_preference=PREFERENCES[source.read_preference](),
+            comment=f"shardmill {self.spec.name}/{self.partition}",
+        )
+        self._queries = {name: self._query(name) for name in source.collections or [str(source.collection)]}
 
     def run(self, open_sink: Callable[[], Sink], previous: Version | None) -> tuple[Sink, Outcome]:
         """Read into a sink; the sink and how it went.
@@ -85,267 +82,130 @@ class ServerRead:
         previous
             Version of the same query, for incremental reads; None to read everything.
         """
-        source = self.spec.source
-        names = source.collections or [source.collection or ""]
-        at = guarantee(self.client, self._database, names[0], self.cluster_time)
-        if previous is not None and at.cluster_time is not None:
+        first = next(iter(self._queries.values()))
+        at = guarantee(self.client, self._database, first.collection, self.cluster_time)
+        updated_field = self.spec.source.updated_field
+        if previous is not None and updated_field is not None and at.cluster_time is not None:
             sink = open_sink()
             with suppress(SnapshotGone):
-                outcome = self._incremental(names[0], at, previous, sink)
+                outcome = read_newer(
+                    self.client, first, updated_field, self.fields, at, previous, sink, self._pace
+                )
                 if outcome is not None:
                     return sink, outcome
+        kept = self._kept_plan()
+        if kept is not None:
+            with suppress(SnapshotGone, ChangesLost, CountDiffers):  # of no use any more: begin anew
+                return self._carry_out(kept, open_sink)
+        self.pieces.remove()
+        span_bytes = 2 * piece_bytes(self.spec.source)
+        plan = make_plan(self._database, list(self._queries.values()), at, self._pace, span_bytes)
+        try:
+            return self._carry_out(plan, open_sink)
+        except CountDiffers:
+            self.pieces.remove()
+            raise
+        except SnapshotGone:
+            raise ReadFailed(
+                f"{self.spec.name}/{self.partition}: the read takes longer than the server keeps history, "
+                "and what a pipeline makes cannot be brought up to date from the change stream: the "
+                "guarantee `snapshot`, all documents as of one cluster time, cannot be given; nothing was "
+                "published. Next: use smaller partitions, or have the server keep more history, "
+                "db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 3600}), or let the "
+                "pipeline end in $merge and read the collection that it makes"
+            ) from None
+
+    def _carry_out(self, plan: Plan, open_sink: Callable[[], Sink]) -> tuple[Sink, Outcome]:
+        """Read a plan at its time or, where that is gone and changes can be replayed, at a later one."""
         sink = open_sink()
         try:
-            return sink, self._full(names, at, sink)
+            return sink, self._at_once(plan, sink)
         except SnapshotGone:
-            if source.pipeline is not None or len(names) > 1:
-                raise ReadFailed(
-                    f"{self.spec.name}/{self.partition}: the read takes longer than the "
-                    "server keeps history, and "
-                    "a pipeline (or several collections) cannot be continued; use smaller "
-                    "partitions, or raise "
-                    "minSnapshotHistoryWindowInSeconds"
-                ) from None
+            if self.spec.source.pipeline is not None:
+                raise
         sink = open_sink()
-        return sink, self._long(names[0], sink)
+        read = self._read(plan)
+        read.renew = self._present
+        outcome = LongRead(read, self._present).run(sink)
+        self._note(read, outcome)
+        return sink, outcome
+
+    def _at_once(self, plan: Plan, sink: Sink) -> Outcome:
+        outcome = Outcome(plan.at)
+        read = self._read(plan)
+        found = dict.fromkeys(self._queries, 0)
+        with closing(read.run()) as pieces:
+            for part, piece in pieces:
+                for batch in piece.rows:
+                    sink.rows(batch)
+                sink.rejects(piece.rejects)
+                found[part.collection] += piece.num_documents
+        self._note(read, outcome)
+        for name, query in self._queries.items():
+            outcome.num_documents += found[name]
+            check_count(query, plan.at, plan.expected[name], found[name], outcome)
+        return outcome
+
+    def _note(self, read: RangeRead, outcome: Outcome) -> None:
+        outcome.num_ranges = len(read.plan.parts)
+        outcome.num_resumed, outcome.num_kept = read.num_resumed, read.num_kept
+        outcome.num_read += read.num_read
+        if read.lost is not None:
+            outcome.warnings.append(
+                f"pieces could not be put down, a killed run would have begun anew: {read.lost}"
+            )
+        for query in self._queries.values():
+            command = query.command(outcome.guarantee, "shardmill, plan")
+            warning = index_warning(self.spec, self._database, command)
+            if warning is not None:
+                outcome.warnings.append(warning)
+
+    def _read(self, plan: Plan) -> RangeRead:
+        return RangeRead(
+            self.client,
+            plan,
+            self._queries,
+            self.fields,
+            self._pace,
+            self.pieces if plan.is_lasting else None,
+            piece_bytes(self.spec.source),
+            self.spec.source.cursors,
+            progress=self.progress,
+            total=None if None in plan.expected.values() else sum(filter(None, plan.expected.values())),
+        )
+
+    def _kept_plan(self) -> Plan | None:
+        """What an earlier run of the same partition had planned, and did not finish."""
+        data = self.pieces.get("plan")
+        if data is None:
+            return None
+        plan = decode_plan(data)
+        wanted = self.cluster_time
+        is_usable = wanted in (None, plan.at.cluster_time) and plan.expected.keys() == self._queries.keys()
+        return plan if is_usable else None
 
     @property
     def _database(self) -> Any:
         return self.client.get_database(str(self.spec.source.database))
 
-    @property
-    def _pace(self) -> Pace:
-        source = self.spec.source
-        return Pace(
-            batch_bytes=min(4 << 20, source.memory_budget_mb << 20 >> 6),
-            max_documents_per_second=source.max_documents_per_second,
-            read_preference=PREFERENCES[source.read_preference](),
-            comment=f"shardmill {self.spec.name}/{self.partition}",
-        )
-
-    def _query(self, collection: str, *, plain: bool = False) -> Query:
+    def _query(self, collection: str) -> Query:
         source = self.spec.source
         condition = partition_filter(self.spec, self.partition)
         names = tuple(dict.fromkeys(one.path.split(".")[0] for one in self.fields))
-        if source.pipeline is None and not plain:
-            projection = projected(self._database, collection, condition, names)
-        else:
-            projection = names
+        is_plain = source.pipeline is None
         return Query(
             str(source.database),
             collection,
             condition,
             source.pipeline,
-            projection,
+            projected(self._database, collection, condition, names) if is_plain else names,
             hint=find_hint(self.spec, self._database, collection),
             order=("_id",) if source.unwound_by is None else ("_id", source.unwound_by),
             allow_disk_use=source.allow_disk_use,
         )
 
-    def _columns(self, sink: Sink) -> Columns:
-        flush_bytes = self.spec.source.memory_budget_mb << 20 >> 4
-        return Columns([ID, *self.fields], sink.rows, flush_bytes=flush_bytes)
-
-    def _full(self, names: Sequence[str], at: Guarantee, sink: Sink) -> Outcome:
-        outcome = Outcome(at)
-        columns = self._columns(sink)
-        for name in names:
-            query = self._query(name)
-            warning = index_warning(self.spec, self._database, query.command(at, "shardmill, plan"))
-            if warning is not None:
-                outcome.warnings.append(warning)
-            extraction = Extraction(self.client, query, at, columns, self._pace, self._progress(outcome))
-            extraction.total = self._estimate(name)
-            expected = self._count(query, at)
-            num_documents = self._drain(extraction, columns, sink)
-            outcome.num_documents += num_documents
-            outcome.num_resumed += extraction.num_resumed
-            self._check_count(query, at, expected, num_documents, outcome)
-        return outcome
-
-    def _progress(self, outcome: Outcome) -> Progress:
-        before = outcome.num_documents
-
-        def tell(done: int, total: int | None, unit: str) -> None:
-            self.progress(before + done, None if total is None else before + total, unit)
-
-        return tell
-
-    def _estimate(self, collection: str) -> int | None:
-        """Documents to come, where that is known without counting."""
-        if partition_filter(self.spec, self.partition) or self.spec.source.pipeline is not None:
-            return None
-        return int(self._database[collection].estimated_document_count())
-
-    def _drain(self, extraction: Extraction, columns: Columns, sink: Sink) -> int:
-        extraction.on_rejects = sink.rejects
-        num_documents = extraction.run()
-        columns.flush()
-        sink.rejects(columns.take_rejects())
-        return num_documents
-
-    def _count(self, query: Query, at: Guarantee) -> int | None:
-        """What the server counts; None where a pipeline makes the documents."""
-        if query.pipeline is not None:
-            return None
-        return count(
-            self._database,
-            query.collection,
-            dict(query.condition),
-            at,
-            session=None,
-            comment=self._pace.comment,
-            read_preference=self._pace.read_preference,
-        )
-
-    @staticmethod
-    def _check_count(
-        query: Query, at: Guarantee, expected: int | None, num_documents: int, outcome: Outcome
-    ) -> None:
-        if expected is None:
-            return
-        outcome.server_count = (outcome.server_count or 0) + expected
-        if at.cluster_time is not None and expected != num_documents:
-            raise ReadFailed(
-                f"{query.database}.{query.collection}: {num_documents} documents were read, "
-                "the server counts "
-                f"{expected} at the same cluster time; nothing was published"
-            )
-
-    def _long(self, name: str, sink: Sink) -> Outcome:
-        """Read range after range, each as of its own time, and replay what changed since the first."""
-        began = snapshot_time(self.client)
-        if began is None:
-            raise SourceError(f"{self.spec.name}: the server has no cluster time to read at")
-        query = self._query(name, plain=True)
-        schema = documents_schema(self.fields)
-        outcome = Outcome(Guarantee(began, "snapshot"), mode="ranges and replay")
-        with ExitStack() as stack:
-            base = stack.enter_context(Spool(schema))
-            columns = self._columns(base)
-            extraction = Extraction(
-                self.client, query, Guarantee(began, "snapshot"), columns, self._pace, self.progress
-            )
-            while True:
-                try:
-                    self._drain(extraction, columns, base)
-                    break
-                except SnapshotGone:
-                    extraction.at = self._present()
-            outcome.num_resumed = extraction.num_resumed
-            # Every round reads what changed since the one before; the last one is short enough for one time.
-            for _ in range(REPLAYS):
-                at = self._present()
-                assert at.cluster_time is not None
-                changed = changed_ids(self.client, query.database, name, began, at.cluster_time)
-                outcome.num_changed += len(changed)
-                expected = self._count(query, at)
-                now = stack.enter_context(Spool(schema))
-                columns = self._columns(now)
-                if fetch(self.client, query, at, changed, columns, now, self._pace, self._present):
-                    merged = _Counting(sink)
-                    merge(base.batches(), base.rejected, changed, now.table(), now.rejected, merged)
-                    outcome.guarantee = at
-                    outcome.num_documents = merged.num_documents
-                    self._check_count(query, at, expected, merged.num_documents, outcome)
-                    return outcome
-                following = stack.enter_context(Spool(schema))
-                merge(base.batches(), base.rejected, changed, now.table(), now.rejected, following)
-                base, began = following, at.cluster_time
-        raise ReadFailed(
-            f"{query.database}.{name}: documents change faster than the changes can be "
-            "read; nothing was published"
-        )
-
     def _present(self) -> Guarantee:
-        return Guarantee(snapshot_time(self.client), "snapshot and replay")
-
-    def _incremental(self, name: str, at: Guarantee, previous: Version, sink: Sink) -> Outcome | None:
-        """Fetch what is newer than the version before and merge; None when all must be read."""
-        since = previous_time(previous)
-        old_rejects = rejects_of(previous)
-        reject_ids = [reject_id(reject) for reject in old_rejects]
-        if since is None or None in reject_ids:
-            return None
-        query = self._query(name)
-        expected = self._count(query, at)
-        present = self._ids(query, at, {})
-        updated = self.spec.source.updated_field
-        newer = {
-            "$or": [
-                {updated: {"$gte": since - OVERLAP}},
-                {updated: {"$not": {"$type": "date"}}},
-                {updated: {"$type": "array"}},
-            ]
-        }
-        touched = self._ids(query, at, newer)
-        stored = previous.table("documents").read().column("_id").combine_chunks()
-        known = pa.concat_arrays([_chunk(stored), pa.array(reject_ids, pa.large_binary())])
-        gone = known.filter(pc.invert(pc.is_in(known, value_set=present)))
-        come = present.filter(pc.invert(pc.is_in(present, value_set=known)))
-        changed = set(touched.to_pylist()) | set(come.to_pylist())
-        if len(changed) > MAX_CHANGED_SHARE * max(len(present), 1_000):
-            return None
-        outcome = Outcome(at, mode="incremental")
-        with Spool(documents_schema(self.fields)) as now:
-            fetch(self.client, query, at, changed, self._columns(now), now, self._pace)
-            everything = changed | set(gone.to_pylist())
-            merged = _Counting(sink)
-            merge(
-                previous.table("documents").batches(),
-                old_rejects,
-                everything,
-                now.table(),
-                now.rejected,
-                merged,
-            )
-        outcome.num_changed = len(everything)
-        outcome.num_documents = merged.num_documents
-        self._check_count(query, at, expected, merged.num_documents, outcome)
-        return outcome
-
-    def _ids(self, query: Query, at: Guarantee, more: dict[str, Any]) -> pa.Array:
-        """`_id` of the documents that satisfy the query and a further condition."""
-        conditions = [one for one in (dict(query.condition), more) if one]
-        condition = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
-        found: list[pa.RecordBatch] = []
-        columns = Columns([ID], found.append)
-        chosen = Query(query.database, query.collection, condition, projection=(), hint=query.hint)
-        Extraction(self.client, chosen, at, columns, self._pace, silent).run()
-        columns.flush()
-        return _chunk(pa.Table.from_batches(found, schema=columns.schema).column(0).combine_chunks())
-
-
-class _Counting:
-    """Passes everything on and counts it."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.num_documents = 0
-
-    def rows(self, batch: pa.RecordBatch) -> None:
-        self.num_documents += batch.num_rows
-        self._sink.rows(batch)
-
-    def rejects(self, rejects: Sequence[Reject]) -> None:
-        self.num_documents += len(rejects)
-        self._sink.rejects(rejects)
-
-
-def _chunk(array: Any) -> pa.Array:
-    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
-
-
-def previous_time(version: Version) -> datetime | None:
-    """Wall-clock time of the cluster time that a version was read at."""
-    text = version.provenance.cluster_time
-    return None if text is None else datetime.fromtimestamp(int(text.split(".")[0]), timezone.utc)
-
-
-def rejects_of(version: Version) -> list[Reject]:
-    """Rejects of a version."""
-    rows = version.table("rejects").read().to_pylist()
-    return [
-        Reject(row["_id"], row["path"], row["reason"], row["expected"], row["got"], row["field"])
-        for row in rows
-    ]
+        time = snapshot_time(self.client)
+        if time is None:
+            raise SourceError(f"{self.spec.name}: the server has no cluster time to read at")
+        return Guarantee(time, "snapshot and replay")

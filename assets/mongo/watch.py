@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import bson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from assets.mongo.errors import SourceError
+from assets.mongo.ids import raw_id
 from assets.mongo.observe import group_expression, key_of, plain
 from assets.mongo.ranges import window
 from assets.mongo.rejects import extended_json
@@ -189,9 +189,3 @@ def _stored(spec: DatasetSpec, store: ShardStore, ids: list[Any]) -> set[str]:
         if held:
             found.add(partition)
     return found
-
-
-def raw_id(value: Any) -> bytes:
-    """An `_id` as the `documents` table keeps it: BSON type byte, then the value's bytes."""
-    encoded = bson.encode({"v": value})
-    return encoded[4:5] + encoded[7:-1]

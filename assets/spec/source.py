@@ -36,6 +36,9 @@ class Source(Model):
     read_preference: Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"] = (
         Field("primary", description="Which members of a replica set are read.")
     )
+    cursors: Int = Field(
+        2, ge=1, le=16, description="Ranges of one large partition that are read side by side."
+    )
     max_documents_per_second: Number | None = Field(None, gt=0, description="Upper bound of the read rate.")
     memory_budget_mb: Int = Field(512, ge=64, description="Memory that one extraction may use, MiB.")
     allow_disk_use: Bool = Field(True, description="Whether the pipeline may spill to the server's disk.")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
-from assets.mongo import server_build
+from assets.mongo import incremental
 from assets.mongo.build import build_documents
 from assets.mongo.fields import Field, ListOf
 from assets.spec import DatasetSpec
@@ -66,7 +66,7 @@ def test_incremental_equals_full(
 ) -> None:
     # Cluster times have whole seconds; a second of overlap is the least that can be right.
     overlap = datetime.timedelta(seconds=max(1, overlap_seconds))
-    monkeypatch.setattr(server_build, "OVERLAP", overlap)
+    monkeypatch.setattr(incremental, "OVERLAP", overlap)
     spec = spec_of(database.name)
     modes: set[str] = set()
 
