@@ -76,7 +76,6 @@ class DenseColumn:
         shards, local = self.locator.locate(rows)
         found = self._ensure(shards)
         laid = found.span
-        self.watch.check()
         with self.watch.copying():
             if laid is not None:
                 laid.take(laid.index(shards, local), array.reshape(len(rows), -1).view(np.uint8))
@@ -188,7 +187,7 @@ class ArrowColumn:
         """Copy rows, numbered over all shards."""
         shards, local = self.locator.locate(rows)
         found = self._ensure(shards)
-        self.watch.check()
+        self.watch.before()
         with self.watch.copying():
             gathered = found.tree.gather(shards, local)
         self.watch.check()

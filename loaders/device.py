@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -40,6 +40,11 @@ class Layout:
     memory_format: torch.memory_format | None = None
     dtypes: Mapping[str, torch.dtype] | None = None
 
+    @property
+    def copies(self) -> bool:
+        """Whether tensors may be copied."""
+        return self.memory_format is not None or bool(self.dtypes)
+
     def __post_init__(self) -> None:
         """Refuse what is not known."""
         if self.images not in ("stored", "chw"):
@@ -69,6 +74,19 @@ class Ready:
     num_bytes: int
     event: Any = None
     hold: Any = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ready]) -> Ready:
+        """Put what was made in turn, by one thread, behind one another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            [batch for part in parts for batch in part.batches],
+            sum(part.num_samples for part in parts),
+            sum(part.num_bytes for part in parts),
+            parts[-1].event,  # one stream: the last copy is done when all are
+            [part.hold for part in parts],
+        )
 
 
 class HostStage:

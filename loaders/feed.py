@@ -25,6 +25,11 @@ Dense: TypeAlias = "dict[str, torch.Tensor]"
 Resolved: TypeAlias = npt.NDArray[np.int64]
 """What a feed makes of positions; the last axis is the position."""
 
+Piece: TypeAlias = "tuple[Resolved, Sequence[int]]"
+"""Resolved samples and where each batch of theirs ends."""
+
+ARROW_WEIGHT = 4  # padded tensors and Python values of an Arrow column, in bytes of its file
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -56,6 +61,10 @@ class Feed(Protocol):
 
     def resolve(self, epoch: int, positions: Positions) -> Resolved:
         """Say which samples are at `positions`; cheap only for many at once."""
+        ...
+
+    def pieces(self, resolved: Resolved, ends: Sequence[int]) -> list[Piece]:
+        """Cut what comes next into what is gathered at once."""
         ...
 
     def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
@@ -100,10 +109,20 @@ class DatasetFeed:
         Hand out contiguous rows as views of the mapped files.
     fits
         Apply the transforms that the snapshot holds.
+    stay
+        Nothing is done to tensors after the fits: views are handed out as they are, however many.
     """
 
     def __init__(
-        self, opened: Opened, order: Order, shapes: Forms, pool: Pool, *, read_only: bool, fits: bool
+        self,
+        opened: Opened,
+        order: Order,
+        shapes: Forms,
+        pool: Pool,
+        *,
+        read_only: bool,
+        fits: bool,
+        stay: bool = False,
     ) -> None:
         self.num_positions = order.num_positions
         self.order = order
@@ -114,10 +133,39 @@ class DatasetFeed:
             columns = opened.columns.values()
             self._lookahead = Lookahead(order, opened.index, columns, opened.place.bytes_ahead)
         self._views = read_only and order.sequential and opened.index.first is not None
+        self._stay = stay and self._views
 
     def row_bytes(self) -> int:
-        """Bytes of an average row."""
-        return self._opened.row_bytes()
+        """Bytes of an average row as it is handed out, without what is only viewed."""
+        found = 0
+        for name, column in self._opened.columns.items():
+            if not isinstance(column, DenseColumn):
+                found += column.row_bytes * ARROW_WEIGHT
+            elif not self._stay or (self._apply_fits and name in self._opened.fitted):
+                found += column.row_bytes
+        return found
+
+    def pieces(self, rows: Resolved, ends: Sequence[int]) -> list[Piece]:
+        """Cut rows that are viewed into runs within one shard; a batch over two shards is a piece."""
+        if not self._views:
+            return [(rows, ends)]
+        dense = [column for column in self._opened.columns.values() if isinstance(column, DenseColumn)]
+        starts = [0, *ends]
+        first_rows, last_rows = rows[starts[:-1]].tolist(), rows[np.array(ends, np.int64) - 1].tolist()
+        found: list[Piece] = []
+        first = 0
+        while first < len(ends):
+            start, row, last = starts[first], first_rows[first], first + 1
+            stop = min((column.locator.stop(row) for column in dense), default=len(rows))
+            while (
+                last < len(ends)
+                and last_rows[last] < stop
+                and last_rows[last] - row == ends[last] - start - 1
+            ):
+                last += 1
+            found.append((rows[start : ends[last - 1]], [end - start for end in ends[first:last]]))
+            first = last
+        return found
 
     def resolve(self, epoch: int, positions: Positions) -> Resolved:
         """Give the rows of the samples at `positions`."""
@@ -127,7 +175,7 @@ class DatasetFeed:
         """Gather rows."""
         dense: Dense = {}
         cells: dict[str, Cells] = {}
-        run = self._views and len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        run = self._views and len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1
         for name, column in self._opened.columns.items():
             if not isinstance(column, DenseColumn):
                 cells[name] = column.gather(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from shards import ColumnReader
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 CHECKS = 8  # files looked at before and after each gather; all in turn where there are more
+FRESH_SECONDS = 1e-3  # a look that is no older counts as one before a gather
 
 
 class Locator:
@@ -46,6 +48,10 @@ class Locator:
         if stop > self.offsets[shard + 1]:
             return None
         return shard, start - int(self.offsets[shard])
+
+    def stop(self, row: int) -> int:
+        """Give the first row after the shard that holds `row`."""
+        return int(self.offsets[np.searchsorted(self.offsets, row, side="right")])
 
 
 class Place(Protocol):
@@ -106,6 +112,7 @@ class FileWatch:
         self._place, self._reader, self._release = place, reader, release
         self._seen: list[tuple[int, str, tuple[int, int, int]]] = []
         self._next = 0
+        self._looked = 0.0
 
     def add(self, shard: int) -> None:
         """Remember the file of a shard that was just mapped."""
@@ -141,8 +148,19 @@ class FileWatch:
                     "log, then open the dataset again"
                 )
 
+    def before(self) -> None:
+        """Look at the next few files unless that was done just now; for copies that follow stored offsets.
+
+        Raises
+        ------
+        ShardChanged
+            One is not the file that was mapped.
+        """
+        if time.monotonic() - self._looked > FRESH_SECONDS:
+            self.check()
+
     def check(self) -> None:
-        """Look at the next few files.
+        """Look at the next few files; after each copy.
 
         Raises
         ------
@@ -152,6 +170,7 @@ class FileWatch:
         first = self._next
         self._next = first + CHECKS if first + CHECKS < len(self._seen) else 0
         self._look(self._seen[first : first + CHECKS])
+        self._looked = time.monotonic()
 
     def _look(self, seen: Iterable[tuple[int, str, tuple[int, int, int]]]) -> None:
         evicted: list[int] = []

@@ -121,14 +121,17 @@ class ShardLoader:
         )
         pool = Pool(pinned=target.type == "cuda")
         opened, fits = dataset.opened, dataset.fits
+        shown = Layout(layout, memory_format, dtypes)
         feed: Feed
         if device_cache:
             feed = CachedFeed(opened, order, dataset.forms, pool, fits=fits, device=target)
         else:
-            views = dataset.read_only
-            feed = DatasetFeed(opened, order, dataset.forms, pool, read_only=views, fits=fits)
+            stay = target.type == "cpu" and not shown.copies
+            feed = DatasetFeed(
+                opened, order, dataset.forms, pool, read_only=dataset.read_only, fits=fits, stay=stay
+            )
         finish = both(dataset.transform, transform)
-        made = stage(feed, Layout(layout, memory_format, dtypes), dataset.schema, finish, target)
+        made = stage(feed, shown, dataset.schema, finish, target)
         if num_threads is None:
             num_threads = 0 if device_cache else default_threads()
         self._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
@@ -342,7 +345,8 @@ class _Work:
         if (number + self._ahead) * self._size < self._plan.num_steps:
             self._feed.advise(self._group(number + self._ahead)[0])
         resolved, ends = self._group(number)
-        ready = self._stage.make(self._feed.group(resolved, ends))
+        pieces = self._feed.pieces(resolved, ends)
+        ready = Ready.joined([self._stage.make(self._feed.group(*piece)) for piece in pieces])
         self._meter.gathered(time.perf_counter() - began)
         return ready
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from loaders.errors import InvalidOption
-from loaders.feed import DatasetFeed, Dense, Group, Resolved
+from loaders.feed import DatasetFeed, Dense, Group, Piece, Resolved
 from loaders.forms import Batch
 from loaders.permutation import Permutation, Positions, key_of
 
@@ -87,6 +87,10 @@ class SampleFeed:
     def resolve(self, epoch: int, positions: Positions) -> Resolved:
         """Give dataset and number within its stream for each position; shape (2, n)."""
         return np.stack(self._mixture.at(positions + epoch * self.num_positions))
+
+    def pieces(self, resolved: Resolved, ends: Sequence[int]) -> list[Piece]:
+        """All at once."""
+        return [(resolved, ends)]
 
     def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
         """Gather from each dataset at once and put the samples where they belong."""

@@ -113,6 +113,11 @@ class Opened:
         self._fits_by_device: dict[torch.device, Transforms] = {}
         self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)
 
+    @property
+    def fitted(self) -> list[str]:
+        """Columns to which fits apply."""
+        return self._fits.names
+
     def fits_on(self, dense: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Apply the fits of the snapshot to tensors of any rows, on the device where they are."""
         device = next(iter(dense.values())).device if dense else torch.device("cpu")

@@ -22,7 +22,7 @@ import torch
 SMALL_BYTES = 1 << 15  # below this the allocator is as fast
 STEP_BYTES = 1 << 16
 HUGE_BYTES = 1 << 22  # from here on blocks ask for huge pages
-MAX_FREE = 8  # blocks of one size that wait
+MAX_FREE_BYTES = 64 << 20  # of blocks that wait, at least two of whatever size
 
 
 class Pool:
@@ -40,6 +40,7 @@ class Pool:
 
     def __init__(self, *, pinned: bool = False) -> None:
         self.pinned = pinned
+        self._max_free_bytes = MAX_FREE_BYTES  # blocks come back even when this module is torn down
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
         self._out: dict[int, tuple[weakref.ref[Any], npt.NDArray[np.uint8]]] = {}
 
@@ -49,7 +50,7 @@ class Pool:
         if num_bytes < SMALL_BYTES and not self.pinned:
             array = np.empty(shape, dtype)
             return torch.from_numpy(array), array
-        size = max(-(-num_bytes // STEP_BYTES), 1) * STEP_BYTES
+        size = block_size(num_bytes)
         try:
             block = self._free[size].pop()
         except IndexError:
@@ -77,9 +78,14 @@ class Pool:
 
     def _take_back(self, reference: weakref.ref[Any]) -> None:
         _, block = self._out.pop(id(reference))
-        free = self._free[len(block)]
-        if len(free) < MAX_FREE:
-            free.append(block)
+        size = len(block)
+        waiting = sum(other * len(blocks) for other, blocks in list(self._free.items()))
+        if waiting + size > self._max_free_bytes:
+            if len(self._free[size]) > 1:
+                return
+            for other in [other for other in list(self._free) if other != size]:  # went out of use
+                self._free.pop(other, None)
+        self._free[size].append(block)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without memory."""
@@ -88,3 +94,9 @@ class Pool:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin empty."""
         self.__init__(pinned=state["pinned"])  # type: ignore[misc]
+
+
+def block_size(num_bytes: int) -> int:
+    """Round up by at most an eighth, so that batches of nearly one size share blocks."""
+    step = max(STEP_BYTES, 1 << max(num_bytes.bit_length() - 4, 0))
+    return max(-(-num_bytes // step), 1) * step
