@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -122,9 +123,8 @@ class Deployment:
 
     def __enter__(self) -> Deployment:
         """Start both and wait until the code location has loaded."""
-        workspace = ["-w", str(self.folder / "workspace.yaml")]
-        self._start("dagster_webserver", [*workspace, "-h", "127.0.0.1", "-p", str(self.port)])
-        self._start("dagster._daemon", ["run", *workspace])
+        for name, command in self.commands().items():
+            self._start(name, command)
         try:
             self.wait("the webserver", self._is_ready)
         except BaseException:
@@ -136,10 +136,20 @@ class Deployment:
         """End both and everything they started."""
         self.stop()
 
+    def commands(self) -> dict[str, Sequence[str]]:
+        """Return the commands of webserver and daemon, by the name of their log."""
+        python, workspace = [sys.executable, "-m"], ["-w", str(self.folder / "workspace.yaml")]
+        address = ["-h", "127.0.0.1", "-p", str(self.port)]
+        return {
+            "webserver": [*python, "dagster_webserver", *workspace, *address],
+            "daemon": [*python, "dagster._daemon", "run", *workspace],
+        }
+
     def stop(self) -> None:
         """End both and everything they started."""
         for process in self._processes:
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # has ended by itself
+                os.killpg(process.pid, signal.SIGTERM)
         for process in self._processes:
             try:
                 process.wait(20)
@@ -147,11 +157,11 @@ class Deployment:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def _start(self, module: str, arguments: Sequence[str]) -> None:
-        with (self.folder / f"{module}.log").open("wb") as log:
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        with (self.folder / f"{name}.log").open("wb") as log:
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", module, *arguments],
+                    command,
                     cwd=self.folder,
                     env=self.environment,
                     stdout=log,
@@ -166,7 +176,7 @@ class Deployment:
 
     def _is_ready(self) -> bool:
         for process in self._processes:
-            assert process.poll() is None, self.logs()
+            assert not process.poll(), self.logs()
         try:
             found = self.graphql(
                 "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError "
@@ -177,7 +187,7 @@ class Deployment:
         (entry,) = found["workspaceOrError"]["locationEntries"]
         loaded = entry["locationOrLoadError"]
         assert loaded is None or loaded["__typename"] == "RepositoryLocation", loaded
-        return entry["loadStatus"] == "LOADED"
+        return bool(entry["loadStatus"] == "LOADED")
 
     def wait(self, what: str, is_done: Callable[[], T], timeout_seconds: float = 400) -> T:
         """Ask again until the answer is true; fail with the logs when it takes too long."""
@@ -247,19 +257,23 @@ class Deployment:
         status = self.finish(run_id)
         assert status == "SUCCESS", f"{status}: {self.messages(run_id)}"
 
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the events of a run."""
+        return list(self.graphql(LOGS, id=run_id)["logsForRun"]["events"])
+
     def messages(self, run_id: str) -> list[str]:
         """Return the messages and errors of a run."""
-        events = self.graphql(LOGS, id=run_id)["logsForRun"]["events"]
         return [
-            event.get("message", "") + str((event.get("error") or {}).get("message", "")) for event in events
+            event.get("message", "") + str((event.get("error") or {}).get("message", ""))
+            for event in self.events(run_id)
         ]
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the latest runs."""
         return list(self.graphql(RUNS)["runsOrError"]["results"])
 
-    def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
-        """Backfill partitions, wait, and return the backfill's id."""
+    def begin_backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
+        """Launch a backfill of partitions and return its id."""
         params = {
             "assetSelection": [{"path": key.split("/")} for key in assets],
             "partitionNames": list(partitions),
@@ -267,7 +281,16 @@ class Deployment:
         }
         launched = self.graphql(BACKFILL, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
-        backfill = str(launched["backfillId"])
+        return str(launched["backfillId"])
+
+    def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
+        """Backfill partitions, wait, and return the backfill's id."""
+        backfill = self.begin_backfill(assets, partitions)
+        self.finish_backfill(backfill)
+        return backfill
+
+    def finish_backfill(self, backfill: str) -> None:
+        """Wait for the end of a backfill; fail the test unless everything in it succeeded."""
 
         def ended() -> str:
             status = str(
@@ -277,7 +300,6 @@ class Deployment:
 
         status = self.wait("the backfill", ended)
         assert status == "COMPLETED_SUCCESS", (status, self.runs())
-        return backfill
 
     def asset(self, key: str) -> dict[str, Any]:
         """Return what the UI shows of an asset."""

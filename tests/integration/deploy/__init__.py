@@ -1,0 +1,1 @@
+"""Several machines: Celery on real servers, Kubernetes by its schemas."""
