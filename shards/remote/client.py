@@ -19,6 +19,15 @@ from shards.errors import MissingExtra, StorageError
 
 _Result = TypeVar("_Result")
 
+ENDPOINTS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT",
+    "AZURE_STORAGE_ENDPOINT",
+    "GOOGLE_BASE_URL",
+)
+"""Variables that name another server; only one that says `http://` is spoken to without TLS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -78,10 +87,7 @@ class Client:
 
     def _open(self) -> Any:
         library = _library()
-        plain_http = any(
-            os.environ.get(name, "").startswith("http://")
-            for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
-        )
+        plain_http = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
         try:
             return library.store.from_url(
                 self.url,

@@ -54,6 +54,18 @@ class Faults:
             return sum(bool(re.search(pattern, line)) for line in self.seen)
 
 
+def speak_s3(path: str, headers: dict[str, str]) -> str:
+    """Turn an unsigned request of Google's XML interface into one for an S3 server; its path there."""
+    headers.pop("authorization", None)
+    headers["Authorization"] = (
+        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    )
+    if headers.pop("x-goog-if-generation-match", None) == "0":
+        headers["If-None-Match"] = "*"
+    bucket, separator, rest = path[1:].partition("/")
+    return f"/{bucket.replace('%2D', '-')}{separator}{rest}"
+
+
 class Proxy:
     """A running proxy; `faults` may be changed while it runs."""
 
@@ -86,8 +98,11 @@ class Proxy:
                 if fault == "unconditional":
                     headers.pop("if-none-match", None)
                     headers.pop("If-None-Match", None)
+                path = self.path
+                if not self.headers.get("Authorization", "").startswith("AWS4"):
+                    path = speak_s3(path, headers)
                 upstream = http.client.HTTPConnection("127.0.0.1", upstream_port, timeout=60)
-                upstream.request(self.command, self.path, body, headers)
+                upstream.request(self.command, path, body, headers)
                 reply = upstream.getresponse()
                 data = reply.read()
                 upstream.close()
