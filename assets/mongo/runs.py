@@ -26,15 +26,17 @@ MAX_DIGITS = 7
 
 
 @inline
-def skip_name(position: int, num_digits: int) -> int:
+def skip_name(position: int, num_digits: int, mask: int, mark: int) -> int:
     """Address behind an element's name that should have some digits, 0 for one of eight or more bytes.
+
+    Of the flags of zero bytes in a word, `mask` are those up to the byte behind the digits, which is `mark`.
 
     The bytes of names of arrays mean nothing. That a name is as long as expected is a condition, not part
     of a computation, so that the processor goes on to the next element before it has looked.
     """
     word = load64(position + 1)
     zeros = (word - LOW_BITS) & ~word & HIGH_BITS
-    if zeros & ((256 << (8 * num_digits)) - 1) == 128 << (8 * num_digits):
+    if zeros & mask == mark:
         return position + 2 + num_digits
     if zeros == 0:
         return 0
@@ -59,10 +61,12 @@ def put_run(state: int, target: int, num_elements: int, position: int, stop: int
     while limit <= num_elements and num_digits < MAX_DIGITS:
         num_digits += 1
         limit *= 10
+    mark = 128 << (8 * num_digits)
+    mask = (mark << 1) - 1
     # What is read here may lie behind this array, never behind the batch.
     while length < capacity and position < stop and position <= last:
         bson_type = load8(position)
-        value = skip_name(position, num_digits)
+        value = skip_name(position, num_digits, mask, mark)
         following = value + 8
         if value == 0:
             break
@@ -99,5 +103,7 @@ def put_run(state: int, target: int, num_elements: int, position: int, stop: int
         if num_elements == limit and num_digits < MAX_DIGITS:
             num_digits += 1
             limit *= 10
+            mark <<= 8
+            mask = (mark << 1) - 1
     store64(target + layout.TARGET_LENGTH, length)
     return position

@@ -15,6 +15,7 @@ from bson.son import SON
 from assets.mongo.columns import Columns
 from assets.mongo.errors import BrokenBatch, FieldError
 from assets.mongo.fields import AnyOf, Field, ListOf, Struct
+from assets.mongo.memory import entry
 from assets.mongo.rejects import Reject
 from assets.mongo.schema import ID
 
@@ -284,8 +285,16 @@ def test_a_uuid_of_another_length_is_no_uuid_and_no_binary() -> None:
     assert walk([Field("x", "x", "raw")], odd)[0] == [{"x": b"\x05\x05\0\0\0\x04short"}]
     for kind in ("uuid", "binary", "string"):
         for coerce in (False, True):
-            rows, rejects = walk([Field("x", "x", kind, coerce=coerce)], odd)  # type: ignore[arg-type]
+            rows, rejects = walk([Field("x", "x", kind, coerce=coerce)], odd)
             if kind == "binary" and coerce:
                 assert rows == [{"x": b"short"}]
             else:
                 assert rejects[0].reason == "wrong type"
+
+
+def test_compiled_code_without_a_place_to_be_kept_works() -> None:
+    names: dict[str, Any] = {}
+    exec("def twice(number):\n    return 2 * number\n", names)
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
+        twice = entry(names["twice"])
+    assert twice(21) == 42
