@@ -1,21 +1,21 @@
 """Asset checks: run inside the step that made what they check, so that they cost no step of their own.
 
-Blocking checks stop what is downstream: a partition that fails one never reaches a new snapshot.
+Blocking checks guard publishing: a version that fails one is not published, and the run ends there. The
+others warn about what was published.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import dagster as dg
 
-from assets.materialize import Built
 from assets.partitions import partition_keys
 from assets.quality.documents import document_findings
 from assets.quality.findings import Finding
 from assets.quality.outside import outside
 from assets.quality.pictures import picture_findings
 from assets.quality.records import record_findings
-from assets.quality.snapshot import snapshot_findings
+from assets.report import Built
 from assets.resources import client_of, resource_keys
 from assets.shape import asset_key
 from assets.spec import DatasetSpec
@@ -45,11 +45,18 @@ CHECKS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
         "distribution_drift": (WARNING, "Distributions of numbers against the last snapshot."),
     },
     "snapshot": {
-        "split_leakage": (BLOCKING, "Groups or duplicates that are in two splits."),
+        "split_leakage": (BLOCKING, "Pictures that are in two splits."),
         "integrity": (BLOCKING, "Files that the snapshot names are as their manifests say."),
     },
 }
 """Checks of each asset: whether a failure stops what is downstream, and what is measured."""
+
+WARNINGS: Mapping[str, Callable[[DatasetSpec, Built, ShardStore], Iterable[Finding]]] = {
+    "documents": document_findings,
+    "images": picture_findings,
+    "records": record_findings,
+}
+"""What measures the checks that warn; those that block were measured before publishing."""
 
 _MAX_ROWS = 100
 
@@ -65,22 +72,18 @@ def check_specs(spec: DatasetSpec, asset: str) -> list[dg.AssetCheckSpec]:
 def run_checks(
     spec: DatasetSpec, asset: str, done: Sequence[Built], store: ShardStore
 ) -> list[dg.AssetCheckResult]:
-    """Return the result of every check of one asset over the partitions of a run."""
-    measure = {
-        "documents": document_findings,
-        "images": picture_findings,
-        "records": record_findings,
-        "snapshot": snapshot_findings,
-    }[asset]
-    findings = list(
-        chain.from_iterable(
-            measure(spec, built.report, built.version, built.previous, store) for built in done
-        )
-    )
-    return [
-        _result(spec, asset, name, blocking, [finding for finding in findings if finding.check == name])
-        for name, (blocking, _) in CHECKS[asset].items()
-    ]
+    """Return the result of every check of one asset over the partitions that a run has made."""
+    findings = list(chain.from_iterable(built.report.findings for built in done))
+    measure = WARNINGS.get(asset)
+    if measure is not None:
+        findings += chain.from_iterable(measure(spec, built, store) for built in done)
+    return [_result(spec, asset, name, findings) for name in CHECKS[asset]]
+
+
+def refusals(spec: DatasetSpec, asset: str, findings: Sequence[Finding]) -> list[dg.AssetCheckResult]:
+    """Return the results of the checks that were measured before something was not published."""
+    measured = {finding.check for finding in findings}
+    return [_result(spec, asset, name, findings) for name in CHECKS[asset] if name in measured]
 
 
 def source_check(spec: DatasetSpec) -> dg.AssetChecksDefinition | None:
@@ -122,27 +125,24 @@ def source_check(spec: DatasetSpec) -> dg.AssetChecksDefinition | None:
     return in_a_partition
 
 
-def _result(
-    spec: DatasetSpec, asset: str, name: str, blocking: bool, findings: Iterable[Finding]
-) -> dg.AssetCheckResult:
-    ordered = sorted(findings, key=lambda finding: finding.passed)
+def _result(spec: DatasetSpec, asset: str, name: str, findings: Iterable[Finding]) -> dg.AssetCheckResult:
+    blocking, _ = CHECKS[asset][name]
+    ordered = sorted(
+        (finding for finding in findings if finding.check == name), key=lambda finding: finding.passed
+    )
     failed = [finding for finding in ordered if not finding.passed]
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=asset_key(spec, asset),
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
-        description="; ".join(map(_sentence, failed[:5])) or None,
+        description="; ".join(map(str, failed[:5])) or None,
         metadata={
             "measured": len(ordered),
             "failed": len(failed),
             **({"findings": _table(ordered[:_MAX_ROWS])} if ordered else {}),
         },
     )
-
-
-def _sentence(finding: Finding) -> str:
-    return f"{finding.partition}: {finding.subject} is {finding.value}, allowed {finding.limit}"
 
 
 def _table(findings: Sequence[Finding]) -> dg.TableMetadataValue:

@@ -8,8 +8,8 @@ from pymongo import MongoClient
 
 from assets.automation import partition_condition
 from assets.beta import beta_allowed
-from assets.checks import check_specs, run_checks
-from assets.materialize import data_version, materialize
+from assets.checks import check_specs
+from assets.materialize import Result, materialize
 from assets.mongo.build import build_documents
 from assets.mongo.observe import partition_values, source_versions
 from assets.mongo.unplaced import ASSET as UNPLACED
@@ -86,7 +86,7 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         required_resource_keys=resource_keys(spec),
         pool="mongo",
     )
-    def documents(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    def documents(context: dg.AssetExecutionContext) -> Iterator[Result]:
         store, fields = store_of(context), fields_of(spec)
         with client_of(spec, context) as client:
 
@@ -102,13 +102,10 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
                 )
 
             keys = run_partitions(spec, context)
-            done = materialize(context, spec, "documents", keys, store, build)
+            yield from materialize(context, spec, "documents", keys, store, build)
             # A search through the whole collection: not in every refresh of one partition.
             if len(keys) > 1 or store.latest(spec.name, UNPLACED) is None:
                 list_unplaced(context, spec, client, store)
-        yield dg.MaterializeResult(
-            data_version=data_version(done), check_results=run_checks(spec, "documents", done, store)
-        )
 
     return cast(dg.AssetsDefinition, documents)
 

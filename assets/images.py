@@ -6,8 +6,8 @@ from typing import cast
 import dagster as dg
 
 from assets.automation import partition_condition
-from assets.checks import check_specs, run_checks
-from assets.materialize import data_version, materialize
+from assets.checks import check_specs
+from assets.materialize import Result, materialize
 from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
@@ -30,7 +30,7 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         required_resource_keys=resource_keys(spec),
         pool="images",
     )
-    def images(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    def images(context: dg.AssetExecutionContext) -> Iterator[Result]:
         store = store_of(context)
         with client_of(spec, context) as client:
 
@@ -39,9 +39,6 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
                     spec, partition, store=store, client=client, run_id=context.run.run_id, progress=progress
                 )
 
-            done = materialize(context, spec, "images", run_partitions(spec, context), store, build)
-        yield dg.MaterializeResult(
-            data_version=data_version(done), check_results=run_checks(spec, "images", done, store)
-        )
+            yield from materialize(context, spec, "images", run_partitions(spec, context), store, build)
 
     return cast(dg.AssetsDefinition, images)

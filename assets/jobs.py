@@ -100,7 +100,9 @@ def _trial_job(spec: DatasetSpec) -> dg.JobDefinition:
 
 
 def limited_to(spec: DatasetSpec, limit: int) -> DatasetSpec:
-    """Return `spec` reading at most `limit` documents of a partition; 0 for all."""
+    """Return `spec` reading at most `limit` documents of a partition, 0 for all, whatever is rejected."""
+    checks = spec.checks.model_copy(update={"max_reject_share": 1.0, "max_row_difference": 1.0})
+    spec = spec.model_copy(update={"checks": checks})
     if limit == 0:
         return spec
     pipeline = [*(spec.source.pipeline or []), {"$limit": limit}]

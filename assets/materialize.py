@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import dagster as dg
 import xxhash
 from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout
 
+from assets.checks import refusals, run_checks
 from assets.mongo.errors import ReadFailed
 from assets.partitions import partitions_definition
 from assets.previews import metadata_of
 from assets.progress import LogProgress, Progress
-from assets.report import Report
+from assets.quality.guard import Unfit
+from assets.report import Built, Report
 from assets.spec import DatasetSpec
-from shards import CommitConflict, ShardStore, Version
+from shards import CommitConflict, ShardStore
 
 PASSING = (AutoReconnect, NetworkTimeout, ExecutionTimeout, ReadFailed, CommitConflict)
 """Errors that can pass: the step is retried, as often as `runs.retries` allows."""
 
 _PASSING_ERRNO = {errno.EAGAIN, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE}
 
+Result: TypeAlias = dg.MaterializeResult[None] | dg.AssetCheckResult
+"""What the step of an asset yields."""
+
 Build: TypeAlias = Callable[[str, Progress], Report]
 """Builds one partition."""
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """One partition that was built: its report, the version it now has, and the one before."""
-
-    report: Report
-    version: Version
-    previous: Version | None
 
 
 def materialize(
@@ -45,11 +40,12 @@ def materialize(
     partitions: Sequence[str],
     store: ShardStore,
     build: Build,
-) -> list[Built]:
-    """Build the partitions of one asset and attach metadata to each.
+) -> Iterator[Result]:
+    """Build the partitions of one asset, attach metadata to each, and yield what Dagster records of the step.
 
     A partition that cannot be built does not stop the others: they are recorded as materialized, and the
-    run fails at its end with the reason of every one that was not.
+    run fails at its end with the reason of every one that was not. Of versions that were refused, the checks
+    that refused them are recorded.
 
     Raises
     ------
@@ -71,9 +67,9 @@ def materialize(
                 raise dg.RetryRequested(
                     spec.runs.retries, spec.runs.retry_seconds * 2**context.retry_number
                 ) from error
-            if len(partitions) == 1:
+            if len(partitions) == 1 and not isinstance(error, Unfit):
                 raise
-            context.log.error(f"{label}: {type(error).__name__}: {error}")
+            context.log.error(f"{label}: {_said(error)}")
             failed[partition] = error
             continue
         version = store.version(spec.name, asset, partition, report.version)
@@ -85,7 +81,12 @@ def materialize(
         )
     if failed:
         _record(context, done)
-        reasons = "\n".join(f"{key}: {type(error).__name__}: {error}" for key, error in failed.items())
+        findings = [finding for built in done for finding in built.report.findings]
+        findings += [
+            finding for error in failed.values() if isinstance(error, Unfit) for finding in error.findings
+        ]
+        yield from refusals(spec, asset, findings)
+        reasons = "\n".join(f"{key}: {_said(error)}" for key, error in failed.items())
         raise dg.Failure(
             f"{len(failed)} of {len(partitions)} partitions of {spec.name}/{asset} failed:\n{reasons}",
             allow_retries=False,
@@ -94,7 +95,13 @@ def materialize(
     for built in done:
         key = built.version.partition if partitioned else None
         context.add_asset_metadata(metadata_of(built.report, built.version), partition_key=key)
-    return done
+    yield dg.MaterializeResult(
+        data_version=data_version(done), check_results=run_checks(spec, asset, done, store)
+    )
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
 
 
 def can_pass(error: BaseException) -> bool:

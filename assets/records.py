@@ -6,9 +6,9 @@ from typing import cast
 import dagster as dg
 
 from assets.automation import partition_condition
-from assets.checks import check_specs, run_checks
+from assets.checks import check_specs
 from assets.columns.build import build_records
-from assets.materialize import data_version, materialize
+from assets.materialize import Result, materialize
 from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
@@ -29,15 +29,12 @@ def records_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         automation_condition=partition_condition(spec),
         required_resource_keys={STORE},
     )
-    def records(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    def records(context: dg.AssetExecutionContext) -> Iterator[Result]:
         store = store_of(context)
 
         def build(partition: str, progress: Progress) -> Report:
             return build_records(spec, partition, store=store, run_id=context.run.run_id, progress=progress)
 
-        done = materialize(context, spec, "records", run_partitions(spec, context), store, build)
-        yield dg.MaterializeResult(
-            data_version=data_version(done), check_results=run_checks(spec, "records", done, store)
-        )
+        yield from materialize(context, spec, "records", run_partitions(spec, context), store, build)
 
     return cast(dg.AssetsDefinition, records)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from assets.quality.findings import Finding
+from shards import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Report:
         Wall time of the build.
     metadata
         Anything else worth showing, by name (numbers, strings, small JSON); no secrets.
+    findings
+        What was measured before it was published, every limit kept.
     """
 
     dataset: str
@@ -44,3 +49,13 @@ class Report:
     size_bytes: int
     seconds: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One partition that was built: its report, the version it now has, and the one before."""
+
+    report: Report
+    version: Version
+    previous: Version | None

@@ -7,9 +7,9 @@ from typing import cast
 import dagster as dg
 
 from assets.automation import snapshot_condition
-from assets.checks import check_specs, run_checks
+from assets.checks import check_specs
 from assets.columns.snapshot import build_snapshot
-from assets.materialize import data_version, materialize
+from assets.materialize import Result, materialize
 from assets.partitions import ALL, partition_keys
 from assets.progress import Progress
 from assets.report import Report
@@ -31,7 +31,7 @@ def snapshot_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         freshness_policy=_freshness(spec),
         required_resource_keys={STORE},
     )
-    def snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    def snapshot(context: dg.AssetExecutionContext) -> Iterator[Result]:
         store = store_of(context)
         keys = partition_keys(spec, context.instance)
         ready = made_partitions(spec, store, keys)
@@ -51,11 +51,8 @@ def snapshot_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         def build(partition: str, progress: Progress) -> Report:
             return build_snapshot(spec, ready, store=store, run_id=context.run.run_id, progress=progress)
 
-        done = materialize(context, spec, "snapshot", [ALL], store, build)
         context.add_asset_metadata({"partitions": len(ready), "partitions_missing": len(missing)})
-        yield dg.MaterializeResult(
-            data_version=data_version(done), check_results=run_checks(spec, "snapshot", done, store)
-        )
+        yield from materialize(context, spec, "snapshot", [ALL], store, build)
 
     return cast(dg.AssetsDefinition, snapshot)
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from assets.columns.encoders import encoders_of
-from assets.columns.errors import NotMaterialized, TooManyRejects
+from assets.columns.errors import NotMaterialized
 from assets.columns.fields import fields_of_records
-from assets.columns.kinds.base import Encoded, Encoder
+from assets.columns.kinds.base import BoolArray, Encoded, Encoder
 from assets.columns.kinds.category import OpenEncoder
 from assets.columns.rejects import REJECTS, Rejects
 from assets.columns.rows import ROWS, rows_of, rows_schema
 from assets.columns.splits import split_names, train_code
 from assets.columns.stats.summary import Summary
 from assets.progress import Progress, silent
+from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
 from shards import Provenance, ShardStore, Version
@@ -62,8 +63,8 @@ def build_records(
     ------
     NotMaterialized
         There are no documents of this partition.
-    TooManyRejects
-        More rows than the specification allows cannot be used; nothing is published.
+    assets.quality.guard.Unfit
+        Too many rows cannot be used, or values are outside their limits; nothing is published.
     """
     began = time.perf_counter()
     documents = latest_documents(spec, partition, store)
@@ -77,8 +78,7 @@ def build_records(
         pending_writer = attempt.table(PENDING, pa.schema(pending_fields)) if pending_fields else None
         done, total = 0, documents.num_rows
         with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
-            for batch in batches_of(documents):
-                encoded, rows, valid, rejected = work.take(batch, pool)
+            for encoded, rows, valid, rejected in work.take(batches_of(documents), pool):
                 for one in encoded:
                     for name, values in one.stored.items():
                         writers[name].append(values)
@@ -90,17 +90,19 @@ def build_records(
                 if rejected is not None:
                     rejects_writer.append(pa.record_batch(rejected.columns, schema=rejects_writer.schema))
                 attempt.validity(valid)
-                done += batch.num_rows
+                done += rows.num_rows
                 progress(done, total, "rows")
         for encoder in encoders:
             for name, table in encoder.tables().items():
                 writer = attempt.table(name, table.schema)
                 writer.append(table.cast(writer.schema))
-        check_share(spec, RECORDS, partition, work.rejects, total)
+        statistics, reasons = work.statistics(), dict(work.rejects.by_reason)
+        draft = Draft(partition, total, sum(reasons.values()), reasons, statistics=statistics)
+        findings = admit(spec, RECORDS, draft)
         commit = attempt.commit(
             provenance=provenance_of(documents, run_id),
             inputs={DOCUMENTS: documents.number},
-            statistics=work.statistics(),
+            statistics=statistics,
             metadata=work.metadata(),
         )
     return Report(
@@ -111,10 +113,11 @@ def build_records(
         created=commit.created,
         content_hash=commit.version.content_hash,
         rows=commit.version.num_rows,
-        rejects=dict(work.rejects.by_reason),
+        rejects=reasons,
         size_bytes=commit.version.size_bytes,
         seconds=time.perf_counter() - began,
         metadata=work.metadata(),
+        findings=findings,
     )
 
 
@@ -128,32 +131,51 @@ class _Work:
         self.summaries = {one.name: (Summary(), Summary()) for one in encoders}
         self.splits: Counter[int] = Counter()
         self.train = train_code(spec)
+        self.noted: dict[str, Future[tuple[Summary, Summary]]] = {}
 
     def take(
-        self, batch: pa.RecordBatch, pool: ThreadPoolExecutor
-    ) -> tuple[list[Encoded], pa.RecordBatch, Any, pa.RecordBatch | None]:
-        """Encode a batch and take note of it: columns, rows, which are valid, and the rejected ones."""
-        encoded = list(pool.map(lambda one: one.encode(batch), self.encoders))
-        rows = pool.submit(rows_of, self.spec, batch, self.encoders, encoded)
-        faults = [fault for one in encoded for fault in one.faults]
-        valid, rejected = self.rejects.batch(batch.column(0), faults)
-        codes = rows.result().column(0).to_numpy()
+        self, batches: Iterator[pa.RecordBatch], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[list[Encoded], pa.RecordBatch, Any, pa.RecordBatch | None]]:
+        """Encode batches and take note of them: columns, rows, which are valid, and the rejected ones.
+
+        While the caller writes a batch, the pool encodes the next one and summarises this one.
+        """
+        batch = next(batches, None)
+        encoding = self._encode(batch, pool)
+        while batch is not None:
+            encoded = [one.result() for one in encoding]
+            rows = pool.submit(rows_of, self.spec, batch, self.encoders, encoded)
+            ids, batch = batch.column(0), next(batches, None)
+            encoding = self._encode(batch, pool)
+            faults = [fault for one in encoded for fault in one.faults]
+            valid, rejected = self.rejects.batch(ids, faults)
+            self._note(encoded, rows.result().column(0).to_numpy(), valid, pool)
+            yield encoded, rows.result(), valid, rejected
+        self._merge_noted()
+
+    def _encode(self, batch: pa.RecordBatch | None, pool: ThreadPoolExecutor) -> list[Future[Encoded]]:
+        return [] if batch is None else [pool.submit(one.encode, batch) for one in self.encoders]
+
+    def _note(self, encoded: list[Encoded], codes: Any, valid: BoolArray, pool: ThreadPoolExecutor) -> None:
+        """Begin to summarise a batch, once the one before is done."""
         train = valid & (codes == self.train)
         rest = valid & ~train
         found = np.bincount(codes[valid].astype(np.int64) + 1)
         self.splits.update({code - 1: int(count) for code, count in enumerate(found.tolist()) if count})
 
-        def note(pair: tuple[Encoder, Encoded]) -> tuple[Summary, Summary]:
-            encoder, one = pair
+        def note(encoder: Encoder, one: Encoded) -> tuple[Summary, Summary]:
             encoder.observe(one, train, rest)
             return encoder.summarise(one, train), encoder.summarise(one, rest)
 
-        for encoder, (in_train, outside) in zip(
-            self.encoders, pool.map(note, zip(self.encoders, encoded, strict=True)), strict=True
-        ):
-            before = self.summaries[encoder.name]
-            self.summaries[encoder.name] = (before[0].merge(in_train), before[1].merge(outside))
-        return encoded, rows.result(), valid, rejected
+        self._merge_noted()
+        pairs = zip(self.encoders, encoded, strict=True)
+        self.noted = {encoder.name: pool.submit(note, encoder, one) for encoder, one in pairs}
+
+    def _merge_noted(self) -> None:
+        for name, noted in self.noted.items():
+            before, (train, rest) = self.summaries[name], noted.result()
+            self.summaries[name] = (before[0].merge(train), before[1].merge(rest))
+        self.noted = {}
 
     def statistics(self) -> dict[str, Any]:
         """Give the summaries of every column: of its train rows and of the rest."""
@@ -196,18 +218,6 @@ def batches_of(documents: Version) -> Iterator[pa.RecordBatch]:
     for batch in documents.table(DOCUMENTS).batches():
         for start in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(start, BATCH_ROWS)
-
-
-def check_share(spec: DatasetSpec, asset: str, partition: str, rejects: Rejects, total: int) -> None:
-    """Refuse to publish when too many rows are rejected."""
-    num_rejects = sum(rejects.by_reason.values())
-    if total and num_rejects / total > spec.checks.max_reject_share:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in rejects.by_reason.most_common())
-        raise TooManyRejects(
-            f"{spec.name}/{asset}[{partition}]: {num_rejects} of {total} rows rejected ({reasons}), allowed "
-            f"is a share of {spec.checks.max_reject_share:g}; nothing was published. Mend the documents, or "
-            "raise checks.max_reject_share"
-        )
 
 
 def provenance_of(documents: Version, run_id: str) -> Provenance:

@@ -2,7 +2,6 @@
 
 ColumnError
 ├── NotMaterialized     an input of the asset has no version, or one of other documents
-├── TooManyRejects      more rows cannot be used than the specification allows; nothing was published
 └── ExpressionError     a filter expression names a column or compares values that do not go together
 """
 
@@ -15,10 +14,6 @@ class ColumnError(Exception):
 
 class NotMaterialized(ColumnError):
     """An input of the asset is missing or does not belong to the pinned documents."""
-
-
-class TooManyRejects(ColumnError):
-    """More rows cannot be used than the specification allows; nothing was published."""
 
 
 class ExpressionError(ColumnError, ValueError):

@@ -24,10 +24,12 @@ from assets.columns.steps import fit_steps
 from assets.columns.subsets import codes_of, rows_of_subset
 from assets.columns.vocabulary import extend_vocabulary
 from assets.progress import Progress, silent
+from assets.quality.guard import Unfit, refuse
+from assets.quality.snapshot import damaged, snapshot_findings
 from assets.report import Report
 from assets.spec import DatasetSpec
 from assets.spec.columns import CategoryColumn, NumberColumn, VectorColumn
-from shards import ShardStore, Version
+from shards import DamagedFile, ShardStore, Version
 
 SNAPSHOT = "snapshot"
 LISTED = 100
@@ -54,24 +56,31 @@ def build_snapshot(
         A partition lacks an asset, or an asset was made from other documents than the latest.
     ExpressionError
         A subset's expression does not fit the columns.
+    assets.quality.guard.Unfit
+        Splits share pictures, or a file is not as its manifest says; nothing was published.
     """
     began = time.perf_counter()
-    pinned = pin_latest(spec, partitions, store)
+    try:
+        pinned = pin_latest(spec, partitions, store)
+    except DamagedFile as error:
+        raise Unfit(spec.name, SNAPSHOT, [damaged(error)]) from error
     work = _Snapshot(spec, pinned, store, run_id)
     versions = []
     for done, one in enumerate(pinned):
         versions.append(work.versions_of(one))
         progress(done + 1, len(pinned), "partitions")
     rows = work.index(versions)
+    splits = rows.splits
+    findings = refuse(spec, SNAPSHOT, snapshot_findings(spec, splits, versions))
     with store.begin_snapshot(spec.name) as attempt:
         for group in versions:
             for version in group:
                 attempt.pin(version)
-        for name, members in rows.splits.items():
+        for name, members in splits.items():
             attempt.index(name, _narrow(members, rows.num_rows))
         for name, subset in spec.subsets.items():
             chosen = rows_of_subset(
-                spec, subset, rows.splits[subset.split], rows.sample, _holders(versions), work.vocabularies
+                spec, subset, splits[subset.split], rows.sample, _holders(versions), work.vocabularies
             )
             rows.subsets[name] = len(chosen)
             attempt.subset(name, parent=subset.split, rows=_narrow(chosen, rows.num_rows))
@@ -96,6 +105,7 @@ def build_snapshot(
         size_bytes=commit.version.size_bytes,
         seconds=time.perf_counter() - began,
         metadata=metadata,
+        findings=findings,
     )
 
 

@@ -1,26 +1,20 @@
-"""Checks of `records`: few rejects and gaps, values in range, distributions where they were."""
+"""Checks of `records` that warn: distributions are where they were in the last snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assets.quality.columns import drifts, null_shares, value_ranges
-from assets.quality.findings import Finding, at_most
+from assets.quality.columns import drifts
+from assets.quality.findings import Finding
 from assets.quality.summaries import summaries
-from assets.report import Report
+from assets.report import Built
 from assets.spec import DatasetSpec
-from shards import ShardStore, Version
+from shards import ShardStore
 
 
-def record_findings(
-    spec: DatasetSpec, report: Report, version: Version, previous: Version | None, store: ShardStore
-) -> Iterator[Finding]:
-    """Yield what was measured of one partition's records."""
-    share = sum(report.rejects.values()) / max(report.rows, 1)
-    yield at_most("reject_share", report.partition, "rows", share, float(spec.checks.max_reject_share))
-    found = summaries(version.statistics)
-    yield from null_shares(spec, report.partition, found)
-    yield from value_ranges(spec, report.partition, found)
+def record_findings(spec: DatasetSpec, built: Built, store: ShardStore) -> Iterator[Finding]:
+    """Yield how far one partition's records have drifted."""
     snapshot = store.latest(spec.name, "snapshot")
     if snapshot is not None:
-        yield from drifts(spec, report.partition, found, summaries(snapshot.statistics))
+        found = summaries(built.version.statistics)
+        yield from drifts(spec, built.version.partition, found, summaries(snapshot.statistics))

@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from assets.columns.splits import assign_splits, train_code
 from assets.progress import Progress, silent
+from assets.quality.findings import Finding
+from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
 from assets.vision import rejects as rejected
-from assets.vision.errors import BuildError, PictureError, TooManyBroken
+from assets.vision.errors import BuildError, PictureError
 from assets.vision.groups import Group, groups_of
 from assets.vision.output import ImageOutput
 from assets.vision.pipeline import run
@@ -70,7 +72,7 @@ def build_images(
     ------
     BuildError
         There are no documents, or a column cannot be built as it is declared.
-    TooManyBroken
+    assets.quality.guard.Unfit
         More than `checks.max_broken_image_share` of the rows have a broken picture; nothing was published.
     """
     started = time.monotonic()
@@ -89,7 +91,7 @@ def build_images(
         with closing(run(groups_of(table, plans), gatherer, renderer, previous.find, num_threads)) as groups:
             for done in build.write(groups):
                 progress(done, documents.num_rows, "pictures")
-        build.check()
+        findings = build.check()
         commit = build.commit(documents, run_id)
     version = commit.version
     return Report(
@@ -104,6 +106,7 @@ def build_images(
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - started,
         metadata=build.metadata(),
+        findings=findings,
     )
 
 
@@ -168,17 +171,11 @@ class _Build:
         else:
             self._num_decoded += 1
 
-    def check(self) -> None:
+    def check(self) -> list[Finding]:
         """Refuse to publish when more is broken than declared."""
-        num_rows = self._documents.num_rows
-        allowed = self._spec.checks.max_broken_image_share
-        if self._num_broken > allowed * num_rows:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in self.rejects.by_reason.most_common())
-            raise TooManyBroken(
-                f"images of {self._spec.name}, partition {self._documents.partition}: {self._num_broken} of "
-                f"{num_rows} rows have a broken picture ({reasons}); allowed is a share of {allowed}; mend "
-                "the pictures or raise checks.max_broken_image_share; nothing was published"
-            )
+        reasons = dict(self.rejects.by_reason)
+        draft = Draft(self._documents.partition, self._documents.num_rows, self._num_broken, reasons)
+        return admit(self._spec, "images", draft)
 
     def commit(self, documents: Version, run_id: str) -> Any:
         """Publish."""

@@ -5,7 +5,6 @@
     VisionError
     ├── PictureError         one picture cannot be used; its row is kept, invalid, and listed in `rejects`
     │   └── FetchError       the bytes of one picture could not be had
-    ├── TooManyBroken        more pictures of a partition are broken than the dataset allows
     └── BuildError           the partition cannot be built at all (nothing was published)
 """
 
@@ -66,10 +65,6 @@ class PictureError(VisionError):
 
 class FetchError(PictureError):
     """The bytes of one picture could not be had."""
-
-
-class TooManyBroken(VisionError):
-    """More pictures are broken than the dataset allows; nothing was published."""
 
 
 class BuildError(VisionError):

@@ -19,10 +19,11 @@ from pymongo.database import Database
 from assets.columns.splits import assign_splits, train_code
 from assets.mongo.build import build_documents
 from assets.plan import fields_of
+from assets.quality.guard import Unfit
 from assets.report import Report
 from assets.spec import DatasetSpec
 from assets.vision.build import build_images
-from assets.vision.errors import BuildError, TooManyBroken
+from assets.vision.errors import BuildError
 from assets.vision.geometry import place
 from assets.vision.recipe import Recipe
 from assets.vision.sheets import MAX_SHEET_BYTES, sheet_of, sheet_of_rejects
@@ -154,7 +155,7 @@ def test_too_many_broken_publishes_nothing(pipeline: Pipeline) -> None:
         [{"_id": n, "image": Binary(b"no picture" if n < 2 else encode(photo(), "PNG"))} for n in range(10)]
     )
     spec = pipeline.spec({"image": image_column()}, checks={"max_broken_image_share": 0.1})
-    with pytest.raises(TooManyBroken, match=r"2 of 10 rows have a broken picture \(unknown_format 2\)"):
+    with pytest.raises(Unfit, match=r"nothing was published: .*0\.2 \(2 of 10: unknown_format 2\)"):
         pipeline.build(spec)
     assert pipeline.store.latest("pictures", "images") is None
 

@@ -14,9 +14,10 @@ from bson.binary import Binary, BinaryVectorDtype
 from bson.objectid import ObjectId
 
 from assets.columns.build import build_records
-from assets.columns.errors import NotMaterialized, TooManyRejects
+from assets.columns.errors import NotMaterialized
 from assets.columns.rejects import REJECTS
 from assets.mongo.schema import REJECTS as MONGO_REJECTS
+from assets.quality.guard import Unfit
 from shards import ShardStore, Version
 from tests.unit.columns.made import publish, spec_of
 
@@ -259,9 +260,7 @@ def test_rejects_have_the_schema_of_documents(store: ShardStore) -> None:
 def test_too_many_rejects_publish_nothing(store: ShardStore) -> None:
     spec = spec_of({"x": {"kind": "category", "values": ["a"]}}, checks={"max_reject_share": 0.25})
     publish(store, spec, {"x": ["a", "b", "c", "a"]})
-    with pytest.raises(
-        TooManyRejects, match=r"2 of 4 rows rejected \(unknown category 2\).*nothing was published"
-    ):
+    with pytest.raises(Unfit, match=r"nothing was published: .*0\.5 \(2 of 4: unknown category 2\)"):
         build_records(spec, "all", store=store)
     assert store.latest("made", "records") is None
 
