@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check ui bench fuzz crash install stop clean
+.PHONY: help demo test check ui bench bench-peers fuzz crash install stop clean
 
 help: ## Show this list
 	@echo "make TARGET - targets, in the order in which a newcomer wants them:"
@@ -32,6 +32,13 @@ ui: $(STAMP) ## MongoDB and the Dagster UI; prints the address to open
 
 bench: $(STAMP) ## Run all benchmarks and refresh the table in the README (ARGS=--quick for a short run)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(STAMP) ## Install the peers of the loader benchmark; MosaicML Streaming gets an environment of its own
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision  # built for CUDA; nothing here needs it
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --constraint constraints.txt torch numpy mosaicml-streaming
+	$(VENV)-bench/bin/python -m pip uninstall --quiet --yes torchvision
 
 fuzz: $(STAMP) ## Run the fuzzers at full length
 	$(BIN)/python -m fuzz $(ARGS)

@@ -1,12 +1,15 @@
 """Loaders side by side: pictures, wide rows and ragged dicts, shuffled and in order.
 
 Every participant reads the same data from a warm page cache, in batches of 256 as torch tensors whose
-contents are touched, in a process of its own. Peers are looked for in this environment, and in environments
-`.venv-bench*` beside it, because some need other versions of NumPy; nothing is installed.
+contents are touched, in a process of its own with one thread of torch. The limit is `np.take` from mapped
+arrays by hand, in one process. Peers are looked for in this environment, and in environments `.venv-bench*`
+beside it (`make bench-peers`), because MosaicML Streaming needs other versions; nothing is installed.
+`--kind NAME` runs one kind of data.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -19,15 +22,8 @@ import numpy as np
 
 from benchmarks import loader_data, loader_store
 from benchmarks.harness import ROOT, Absent, Suite, Work
+from benchmarks.loader_peers import PEERS
 
-MODULES = {
-    "NumPy in DataLoader": ("torch", loader_data.KINDS),
-    "Hugging Face datasets": ("datasets", loader_data.KINDS),
-    "LitData": ("litdata", loader_data.KINDS),
-    "MosaicML Streaming": ("streaming", loader_data.KINDS),
-    "TensorDict": ("tensordict", ("images", "rows")),
-    "WebDataset": ("webdataset", ("images", "records")),
-}
 GOALS = {  # shuffled, beside the bare gather with one thread and beside the best peer
     "images": (">= 1.2", ">= 9"),
     "rows": (">= 1.1", ">= 8"),
@@ -40,11 +36,17 @@ class Child:
     """A participant in a process of its own."""
 
     def __init__(self, python: str, name: str, kind: str, source: Path, folder: Path) -> None:
+        self.folder = folder
+        self._given = (python, name, kind, source, folder)
         self._arguments = [python, "-m", "benchmarks.loader_child", name, kind, str(source), str(folder)]
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, **command: Any) -> float:
-        """Run one command; RuntimeError when the participant fails."""
+        """Run one command and give its value; RuntimeError when the participant fails."""
+        return float(self.answer(**command)["value"])
+
+    def answer(self, **command: Any) -> dict[str, Any]:
+        """Run one command and give all that it answers; RuntimeError when the participant fails."""
         if self._process is None:
             self._process = subprocess.Popen(
                 self._arguments,
@@ -60,12 +62,16 @@ class Child:
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
         if not line:
             self._process = None
         if "error" in answer:
             raise RuntimeError(answer["error"])
-        return float(answer["value"])
+        return answer
+
+    def again(self) -> Child:
+        """Give the same participant in another process."""
+        return Child(*self._given)
 
     def close(self) -> None:
         """End the process."""
@@ -79,31 +85,58 @@ class Cast:
     """Everybody who takes part, for one kind of data."""
 
     def __init__(self, suite: Suite, kind: str, size: int) -> None:
-        self.kind, self.seconds = kind, 0.4 if suite.quick else 2.0
-        self._directory = suite.directory / str(size)
+        self.kind, self.seconds = kind, 0.4 if suite.quick else 1.0
+        self._directory = self.source = suite.directory / str(size)
         loader_data.make(self._directory, kind, size)
         self.dataset = loader_store.build(self._directory, kind)
         self._environments = _environments()
         self._children: list[Child] = []
         self.ours = self._child(sys.executable, "ours", self.dataset.parent)
         self.bare = self._child(sys.executable, "NumPy by hand", self._directory / "numpy")
+        self.stock = self._child(sys.executable, "NumPy in DataLoader", self._directory / "numpy")
         self.peers: dict[str, Child | Absent] = {}
-        for name, (module, kinds) in MODULES.items():
-            if kind not in kinds:
+        for name, (peer, module) in PEERS.items():
+            if kind not in peer.kinds:
                 continue
             python = next((p for p, found in self._environments.items() if module in found), None)
             if python is None:
                 self.peers[name] = Absent(f"{module} is in none of the environments")
-            elif suite.quick and module != "torch":
+            elif suite.quick:
                 self.peers[name] = Absent("not run with --quick")
             else:
-                folder = self._directory / f"{module}-{kind}"
-                self.peers[name] = self._child(python, name, folder)
+                self.peers[name] = self._child(python, name, self._directory / f"{module}-{kind}")
 
     def _child(self, python: str, name: str, folder: Path) -> Child:
-        child = Child(python, name, self.kind, self._directory, folder)
+        child = Child(python, "-m", "benchmarks.loader_child", name, self.kind, self._directory, folder)
         self._children.append(child)
         return child
+
+    def afresh(self, child: Child, **command: Any) -> Work:
+        """Give what asks a new process of a participant."""
+
+        def work() -> float:
+            new = child.again()
+            try:
+                return new.ask(**command)
+            finally:
+                new.close()
+
+        return work
+
+    def each_afresh(self, **command: Any) -> dict[str, Work | Absent]:
+        """Give what asks a new process of every peer."""
+        return {
+            name: child if isinstance(child, Absent) else self.afresh(child, **command)
+            for name, child in self.peers.items()
+        }
+
+    def disk_bytes(self) -> dict[str, Path]:
+        """Give where each participant that has run keeps its data."""
+        found = {"ours": self.dataset, "limit": self._directory / self.kind / "source"}
+        for name, child in self.peers.items():
+            if isinstance(child, Child) and child.folder.exists():
+                found[name] = child.folder
+        return found
 
     def epoch(self, child: Child, *, shuffle: bool, workers: int, **options: Any) -> Work:
         """Give what measures an epoch of a participant."""
@@ -169,72 +202,114 @@ def _measure(suite: Suite, cast: Cast) -> None:
     )
     if suite.quick:
         return
-    suite.leg(
-        f"{kind} shuffled, stock DataLoader, 2 workers",
-        unit=unit,
-        ours=cast.epoch(cast.ours, shuffle=True, workers=2, stock=True),
-        limit=limit,
-    )
+    for workers in (0, 2):
+        suite.leg(
+            f"{kind} shuffled, in torch's DataLoader, {workers} workers",
+            unit=unit,
+            ours=cast.epoch(cast.ours, shuffle=True, workers=workers, stock=True),
+            limit=cast.epoch(cast.stock, shuffle=True, workers=workers),
+        )
     suite.leg(
         f"{kind}: first batch after import torch",
         unit="s",
         better="lower",
-        ours=lambda: _fresh(cast, first=True, workers=1),
+        ours=cast.afresh(cast.ours, first=True, workers=1),
+        limit=cast.afresh(cast.bare, first=True, workers=0),
+        peers=cast.each_afresh(first=True, workers=0),
         goals={"ours": "<= 0.15"},
         warm_up=False,
+        rounds=3,
     )
+    seconds = 60 * cast.seconds
     suite.leg(
-        f"{kind}: anonymous memory of an epoch",
+        f"{kind}: peak of anonymous memory of an epoch",
         unit="MB",
         better="lower",
-        ours=lambda: _fresh(cast, memory=True, shuffle=True, workers=1, seconds=60 * cast.seconds),
+        ours=cast.afresh(cast.ours, memory=True, shuffle=True, workers=1, seconds=seconds),
+        limit=cast.afresh(cast.bare, memory=True, shuffle=True, workers=0, seconds=seconds),
+        peers=cast.each_afresh(memory=True, shuffle=True, workers=0, seconds=5 * cast.seconds),
         goals={"ours": "<= 250"},
+        warm_up=False,
+        rounds=1,
+    )
+    _measure_small(suite, kind, seconds)
+    sizes = {
+        name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for name, folder in cast.disk_bytes().items()
+    }
+    constant = {name: (lambda size=size: size / 1e6) for name, size in sizes.items()}
+    suite.leg(
+        f"{kind}: bytes on disk",
+        unit="MB",
+        better="lower",
+        ours=constant.pop("ours"),
+        limit=constant.pop("limit"),
+        peers=constant,
         warm_up=False,
         rounds=1,
     )
 
 
-def _fresh(cast: Cast, **command: Any) -> float:
-    child = Child(sys.executable, "ours", cast.kind, cast.dataset, cast.dataset.parent)
-    try:
-        return child.ask(**command)
-    finally:
-        child.close()
+def _measure_small(suite: Suite, kind: str, seconds: float) -> None:
+    """Show that the memory of an epoch does not grow with the dataset."""
+    cast = Cast(suite, kind, loader_data.QUICK_SIZES[kind])
+    suite.leg(
+        f"{kind}: the same of a fifth of the samples",
+        unit="MB",
+        better="lower",
+        ours=cast.afresh(cast.ours, memory=True, shuffle=True, workers=1, seconds=seconds),
+        warm_up=False,
+        rounds=1,
+    )
+    cast.close()
 
 
 def _cold(suite: Suite, cast: Cast) -> None:
-    """Evict the pictures from the page cache before each pass; ours reads ahead of its order."""
+    """Evict the pictures from the page cache before each pass; ours reads ahead of its order.
+
+    Pages that a process has mapped cannot be evicted, so that every pass is made by a new one.
+    """
+    cast.close()
     files = sorted((cast.dataset / "records" / "data").rglob("column.image.*.npy"))
-    source = cast._directory / "images" / "source" / "image.npy"
+    source = cast.source / "images" / "source" / "image.npy"
 
-    def evict() -> None:
-        os.sync()
-        for path in [*files, source]:
-            descriptor = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
+    def cold(child: Child, shuffle: Any, workers: int) -> Work:
+        work = cast.afresh(child, shuffle=shuffle, workers=workers, seconds=5 * cast.seconds)
 
-    def ours(shuffle: Any) -> Work:
-        def work() -> float:
-            evict()
-            return cast.ours.ask(shuffle=shuffle, workers=2, seconds=cast.seconds)
+        def evicted() -> float:
+            os.sync()
+            for path in [*files, source]:
+                descriptor = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(descriptor)
+            return work() or 0.0
 
-        return work
+        return evicted
 
-    def plain() -> float:
-        evict()
-        return cast.bare.ask(shuffle=True, workers=0, seconds=cast.seconds)
-
+    plain = cold(cast.bare, True, 0)
     goals: Any = {"vs_limit": ">= 1.1"}
-    suite.leg("images shuffled, cold", unit="samples/s", ours=ours(True), limit=plain, goals=goals)
-    suite.leg("images block shuffled, cold", unit="samples/s", ours=ours("block"), limit=plain)
+    for threads in (1, 2):
+        ours = cold(cast.ours, True, threads)
+        leg = f"images shuffled, cold, {threads} threads"
+        suite.leg(leg, unit="samples/s", ours=ours, limit=plain, goals=goals, warm_up=False, rounds=3)
+    suite.leg(
+        "images block shuffled, cold, 2 threads",
+        unit="samples/s",
+        ours=cold(cast.ours, "block", 2),
+        limit=plain,
+        warm_up=False,
+        rounds=3,
+    )
 
 
 def main() -> int:
     """Run every leg."""
-    suite = Suite.from_command_line("loader", __doc__)
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--kind", choices=loader_data.KINDS, action="append")
+    chosen, others = own.parse_known_args()
+    suite = Suite.from_command_line("loader", __doc__, others)
     sizes = loader_data.QUICK_SIZES if suite.quick else loader_data.SIZES
-    for kind in loader_data.KINDS:
+    for kind in chosen.kind or loader_data.KINDS:
         began = time.monotonic()
         cast = Cast(suite, kind, sizes[kind])
         try:

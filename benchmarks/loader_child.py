@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,30 @@ def run(participant: Any, command: dict[str, Any], number: int) -> float:
     return rate
 
 
+class Peak(threading.Thread):
+    """Samples the memory of this process that is no mapped file."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.before = self.most = anonymous_bytes()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Look every few milliseconds."""
+        while not self._ended.wait(0.01):
+            self.most = max(self.most, anonymous_bytes())
+
+    def megabytes(self) -> float:
+        """Stop; give what came on top of what was there at first."""
+        self._ended.set()
+        self.join()
+        return (self.most - self.before) / 1e6
+
+
 def anonymous_bytes() -> int:
     """Memory of this process that is no mapped file."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    return 0
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(lines[name].split()[0]) * 1024 for name in ("RssAnon", "RssShmem") if name in lines)
 
 
 def main() -> None:
@@ -73,13 +92,14 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
     torch.set_num_threads(1)
-    began, before = time.perf_counter(), anonymous_bytes()
+    began, peak = time.perf_counter(), Peak()
+    peak.start()
     if name == "ours":
         participant: Any = Ours(folder, kind)
     else:
-        from benchmarks.loader_peers import PEERS
+        from benchmarks.loader_peers import BY_HAND, PEERS
 
-        participant = PEERS[name][0](source, folder, kind)
+        participant = (BY_HAND | PEERS)[name][0](source, folder, kind)
         participant.write()
     for number, line in enumerate(sys.stdin):
         command = json.loads(line)
@@ -90,7 +110,7 @@ def main() -> None:
                 answer: dict[str, Any] = {"value": time.perf_counter() - began}
             elif command.pop("memory", False):
                 run(participant, command, number)
-                answer = {"value": (anonymous_bytes() - before) / 1e6}
+                answer = {"value": peak.megabytes()}
             else:
                 answer = {"value": run(participant, command, number)}
         except NotImplementedError:
