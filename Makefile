@@ -37,7 +37,7 @@ bench-peers: $(STAMP) ## Install the peers of the loader benchmark; MosaicML Str
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision  # built for CUDA; nothing here needs it
 	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip install --quiet --constraint constraints.txt torch numpy mosaicml-streaming
+	$(VENV)-bench/bin/python -m pip install --quiet torch numpy mosaicml-streaming
 	$(VENV)-bench/bin/python -m pip uninstall --quiet --yes torchvision
 
 fuzz: $(STAMP) ## Run the fuzzers at full length
