@@ -35,10 +35,8 @@ SEQUENTIAL = {"images": ">= 20", "rows": ">= 3.5"}
 class Child:
     """A participant in a process of its own."""
 
-    def __init__(self, python: str, name: str, kind: str, source: Path, folder: Path) -> None:
-        self.folder = folder
-        self._given = (python, name, kind, source, folder)
-        self._arguments = [python, "-m", "benchmarks.loader_child", name, kind, str(source), str(folder)]
+    def __init__(self, *command: str | Path) -> None:
+        self._arguments = [str(part) for part in command]
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, **command: Any) -> float:
@@ -71,7 +69,7 @@ class Child:
 
     def again(self) -> Child:
         """Give the same participant in another process."""
-        return Child(*self._given)
+        return Child(*self._arguments)
 
     def close(self) -> None:
         """End the process."""
@@ -134,8 +132,9 @@ class Cast:
         """Give where each participant that has run keeps its data."""
         found = {"ours": self.dataset, "limit": self._directory / self.kind / "source"}
         for name, child in self.peers.items():
-            if isinstance(child, Child) and child.folder.exists():
-                found[name] = child.folder
+            folder = self._directory / f"{PEERS[name][1]}-{self.kind}"
+            if isinstance(child, Child) and folder.exists():
+                found[name] = folder
         return found
 
     def epoch(self, child: Child, *, shuffle: bool, workers: int, **options: Any) -> Work:
