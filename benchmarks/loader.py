@@ -35,7 +35,7 @@ SEQUENTIAL = {"images": ">= 20", "rows": ">= 3.5"}
 class Child:
     """A participant in a process of its own."""
 
-    def __init__(self, *command: str | Path) -> None:
+    def __init__(self, *command: object) -> None:
         self._arguments = [str(part) for part in command]
         self._process: subprocess.Popen[str] | None = None
 
