@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from assets.columns import kernels
 from assets.columns.hashing import Hashes
 
 IntArray = npt.NDArray[np.int64]
@@ -24,7 +25,7 @@ class Duplicates:
 def find_duplicates(low: Hashes, high: Hashes, candidates: BoolArray) -> Duplicates:
     """Find, among the candidates, every row whose 128-bit key an earlier one has."""
     rows = np.flatnonzero(candidates)
-    if _all_differ(low[rows]):
+    if _surely_differ(low[rows]):
         return Duplicates(np.zeros(0, np.int64), np.zeros(0, np.int64))
     order = rows[np.lexsort((rows, high[rows], low[rows]))]
     same = (low[order[1:]] == low[order[:-1]]) & (high[order[1:]] == high[order[:-1]])
@@ -60,7 +61,7 @@ class Leaks:
 def find_leaks(content: Hashes, splits: npt.NDArray[np.int8], names: tuple[str, ...], limit: int) -> Leaks:
     """Find contents that rows of different splits share; rows of split -1 are left out."""
     rows = np.flatnonzero(splits >= 0)
-    if _all_differ(content[rows]):
+    if _surely_differ(content[rows]):
         return Leaks(0, 0, {}, [])
     order = rows[np.argsort(content[rows], kind="stable")]
     keys, codes = content[order], splits[order].astype(np.int64)
@@ -81,7 +82,6 @@ def find_leaks(content: Hashes, splits: npt.NDArray[np.int8], names: tuple[str, 
     return Leaks(int(np.count_nonzero(leaked)), int(np.count_nonzero(concerned)), pairs, shown)
 
 
-def _all_differ(hashes: Hashes) -> bool:
-    """Tell whether no hash occurs twice, the usual case, by a sort of values alone."""
-    ordered = np.sort(hashes)
-    return not bool((ordered[1:] == ordered[:-1]).any())
+def _surely_differ(hashes: Hashes) -> bool:
+    """Tell that no hash occurs twice, the usual case, without sorting them with their rows."""
+    return bool(kernels.surely_differ(hashes, np.empty_like(hashes)))

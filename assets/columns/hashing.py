@@ -110,7 +110,8 @@ def _hash_slices(
     octets: Bytes, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], seed: np.uint64
 ) -> Hashes:
     out = np.empty(len(starts), np.uint64)
-    kernels.hash_slices(octets, starts, lengths, _keys(seed), seed, out)
+    words: Hashes = np.ndarray((max(len(octets) - 7, 0),), "<u8", octets, strides=(1,))
+    kernels.hash_slices(octets, words, starts, lengths, _keys(seed), seed, out)
     return out
 
 

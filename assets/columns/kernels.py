@@ -19,6 +19,11 @@ _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
+_DIGIT_BITS = 11
+_DIGITS = 1 << _DIGIT_BITS
+_GROUPS = 1_024
+_GROUP_SHIFT = np.uint64(54)
+_MAX_TRIES = 256
 
 
 def _inner(function: Function) -> Function:
@@ -51,23 +56,25 @@ def mix_all(words: Any, out: Any) -> None:
 
 
 @_entry
-def hash_slices(octets: Any, starts: Any, lengths: Any, keys: Any, seed: Any, out: Any) -> None:
-    """Hash each of many slices of octets; `keys` are the first keys of the positions, more are made."""
+def hash_slices(octets: Any, words: Any, starts: Any, lengths: Any, keys: Any, seed: Any, out: Any) -> None:
+    """Hash each of many slices of octets; `keys` are the first keys of the positions, more are made.
+
+    `words[i]` are the eight octets from `i` on.
+    """
     num_keys = len(keys)
     for row in range(len(starts)):
         start, length = starts[row], lengths[row]
-        num_words = (length + 7) >> 3
+        num_words, left = (length + 7) >> 3, length & 7
         total = np.uint64(0)
         for index in range(num_words):
-            place = start + (index << 3)
-            left = min(length - (index << 3), 8)
-            word = np.uint64(0)
-            if left == 8:
-                for octet in range(8):
-                    word |= np.uint64(octets[place + octet]) << (_EIGHT * np.uint64(octet))
+            if index < length >> 3:
+                word = words[start + (index << 3)]
+            elif length > 8:  # the last octets, read as the end of a whole word
+                word = words[start + length - 8] >> (_EIGHT * np.uint64(8 - left))
             else:
+                word = np.uint64(0)
                 for octet in range(left):
-                    word |= np.uint64(octets[place + octet]) << (_EIGHT * np.uint64(octet))
+                    word |= np.uint64(octets[start + octet]) << (_EIGHT * np.uint64(octet))
             key = keys[index] if index < num_keys else _mix(seed + np.uint64(index + 1) * GOLDEN)
             total += _mix(word ^ key)
         last = keys[num_words] if num_words < num_keys else _mix(seed + np.uint64(num_words + 1) * GOLDEN)
@@ -127,3 +134,79 @@ def all_plain(values: Any, low: Any, high: Any, exact: Any, least: Any) -> Any:
         size = abs(value)
         plain &= (value >= low) & (value <= high) & (size <= exact) & ((size >= least) | (size == 0.0))
     return plain
+
+
+@_entry
+def keys_of_floats(words: Any, wanted: Any, sign: Any, exponent: Any, keys: Any) -> Any:
+    """Gather the wanted finite numbers, seen as words, as keys in their order; gives their number."""
+    num = 0
+    for row in range(len(words)):
+        word = words[row]
+        keys[num] = ~word if word & sign else word | sign
+        num += wanted[row] & ((word & exponent) != exponent)
+    return num
+
+
+@_entry
+def floats_of_keys(keys: Any, sign: Any, words: Any) -> None:
+    """Undo `keys_of_floats`."""
+    for row in range(len(keys)):
+        key = keys[row]
+        words[row] = key & ~sign if key & sign else ~key
+
+
+@_entry
+def sort_words(words: Any, spare: Any, num_digits: Any) -> Any:
+    """Sort by digits of 11 bits, the lowest first; gives `words` or `spare`, whichever holds the result."""
+    counts = np.zeros((num_digits, _DIGITS), np.int64)
+    for row in range(len(words)):
+        for digit in range(num_digits):
+            counts[digit, (words[row] >> (_DIGIT_BITS * digit)) & (_DIGITS - 1)] += 1
+    for digit in range(num_digits):
+        places, shift = counts[digit], _DIGIT_BITS * digit
+        if len(words) and places[(words[0] >> shift) & (_DIGITS - 1)] == len(words):
+            continue
+        start = 0
+        for value in range(_DIGITS):
+            count = places[value]
+            places[value] = start
+            start += count
+        for row in range(len(words)):
+            value = (words[row] >> shift) & (_DIGITS - 1)
+            spare[places[value]] = words[row]
+            places[value] += 1
+        words, spare = spare, words
+    return words
+
+
+@_entry
+def surely_differ(hashes: Any, spare: Any) -> Any:
+    """Tell that no hash occurs twice: they are grouped by their high bits, each group in a small table.
+
+    Hashes that crowd one place of a table, as no honest ones do, are not looked at: then it is not sure.
+    """
+    starts = np.zeros(_GROUPS + 1, np.int64)
+    for row in range(len(hashes)):
+        starts[(hashes[row] >> _GROUP_SHIFT) + _ONE] += 1
+    largest = 0
+    for group in range(_GROUPS):
+        largest = max(largest, starts[group + 1])
+        starts[group + 1] += starts[group]
+    places = starts[:-1].copy()
+    for row in range(len(hashes)):
+        group = hashes[row] >> _GROUP_SHIFT
+        spare[places[group]] = hashes[row]
+        places[group] += 1
+    size = 64
+    while size < 2 * largest:
+        size *= 2
+    table, owner = np.zeros(size, np.uint64), np.full(size, -1, np.int64)
+    for group in range(_GROUPS):
+        for row in range(starts[group], starts[group + 1]):
+            place, tries = spare[row] & np.uint64(size - 1), 0
+            while owner[place] == group:
+                if table[place] == spare[row] or tries == _MAX_TRIES:
+                    return False
+                place, tries = (place + _ONE) & np.uint64(size - 1), tries + 1
+            owner[place], table[place] = group, spare[row]
+    return True

@@ -49,7 +49,10 @@ class Encoded:
 
 
 class Encoder(ABC):
-    """Turns one declared column's values into stored rows. Batches come in order, from one thread at a time.
+    """Turns one declared column's values into stored rows.
+
+    Batches come in order: each method is called by one thread at a time, and may be while another method
+    is busy with the batch before.
 
     Parameters
     ----------

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.columns import kernels
+from assets.columns.sorting import sorted_finite
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-BLOCK_ROWS = 4_096
-"""Rows of one pass, so that the second reading of them comes from the processor's cache."""
+BLOCK_BYTES = 2 << 20
+"""Bytes of one pass, so that the second reading of them comes from the processor's cache."""
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -64,8 +65,9 @@ class Moments:
         if values.dtype == np.float16:
             values = values.astype(np.float32)
         total = cls.empty(width)
-        for start in range(0, num_rows, BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
+        block_rows = max(1, BLOCK_BYTES // max(1, width * values.itemsize))
+        for start in range(0, num_rows, block_rows):
+            block = slice(start, start + block_rows)
             total = total.merge(cls._of_block(values[block], wanted[block]))
         return total
 
@@ -92,8 +94,7 @@ class Moments:
         low, high = np.full(width, np.inf), np.full(width, -np.inf)
         kernels.extremes_and_sum(block, wanted, total, low, high)
         if not np.isfinite(total).all():
-            parts = [np.sort(column[np.isfinite(column)]) for column in block[wanted].astype(np.float64).T]
-            found = [cls.of_sorted(part) for part in parts]
+            found = [cls.of_sorted(sorted_finite(column, wanted)) for column in block.T]
             return cls(*(np.concatenate([getattr(one, name) for one in found]) for name in _MEMBERS))
         mean = total / num_rows
         kernels.deviations(block, wanted, mean, rest, m2)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from assets.columns.sorting import sorted_finite
 from assets.columns.stats.counts import Counts
 from assets.columns.stats.digest import Digest
 from assets.columns.stats.histogram import Histogram
@@ -42,23 +43,13 @@ class NumberSummary:
         NaN and infinities are left out.
         """
         if values.ndim == 1:
-            numbers = np.sort(values if rows is None else values[rows])
-            if len(numbers) and not (np.isfinite(numbers[0]) and np.isfinite(numbers[-1])):
-                numbers = numbers[np.isfinite(numbers)]
-            wide = numbers.astype(np.float64)
-            digests = [Digest.of_sorted(wide)] if quantiles else None
-            return cls(Moments.of_sorted(wide), digests, Histogram.of_sorted(wide))
-        moments = Moments.of(values, rows)
+            numbers = sorted_finite(values, rows)
+            digests = [Digest.of_sorted(numbers)] if quantiles else None
+            return cls(Moments.of_sorted(numbers), digests, Histogram.of_sorted(numbers))
         digests = None
         if quantiles:
-            picked = values if rows is None else values[rows]
-            finite = np.where(np.isfinite(picked), picked, np.nan).astype(np.float64)
-            ordered = np.sort(finite.T, axis=1)
-            digests = [
-                Digest.of_sorted(row[:count])
-                for row, count in zip(ordered, moments.count.tolist(), strict=True)
-            ]
-        return cls(moments, digests, None)
+            digests = [Digest.of_sorted(sorted_finite(column, rows)) for column in values.T]
+        return cls(Moments.of(values, rows), digests, None)
 
     def merge(self, other: NumberSummary) -> NumberSummary:
         """Give the summary of both sets of rows together."""
