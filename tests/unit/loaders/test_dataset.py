@@ -133,6 +133,48 @@ def test_long_lists_and_texts(tmp_path: Path) -> None:
         assert ShardDataset(path)[1]["lists"].tolist() == lists[1]
 
 
+@pytest.mark.parametrize("arrow_type", ["string", "large_string", "list<string>"])
+def test_texts_with_zero_bytes(tmp_path: Path, arrow_type: str) -> None:
+    """Texts of a batch are told apart by zeros; those that have zeros of their own stay what they are."""
+    texts: list[str | None] = ["", "a", "ä\0ö", "\0", "x" * 500, None, "\0\0", "b", "z\0"] * 3
+    plain = [text or "" for text in texts]
+    nested = arrow_type.startswith("list")
+    given = pa.array(
+        [[text] for text in plain] if nested else texts,
+        Column("t", "arrow", arrow_type=arrow_type).pyarrow_type,
+    )
+    columns = {"t": (Column("t", "arrow", arrow_type=arrow_type, kind="list" if nested else "text"), given)}
+    path = datasets.write(tmp_path, columns, {"train": np.arange(27)}, shard_bytes=1000)
+    expected = given.to_pylist()
+    train = ShardDataset(path)
+    for rows in ([0, 1, 7], [2], range(27), [26, 4, 5, 0], [0, 0, 0]):
+        assert train.batch(list(rows))["t"] == [expected[row] for row in rows]
+    assert train.to_arrow([8, 4, 5, 0])["t"].to_pylist() == [expected[row] for row in (8, 4, 5, 0)]
+    assert [text for batch in train.loader(4, num_threads=1) for text in batch["t"]] == expected
+
+
+def test_views_of_columns_with_other_shards(tmp_path: Path) -> None:
+    """Batches in order are views where all shards allow it, alike for every rank, group and fit."""
+    rng = np.random.default_rng(0)
+    size = 3000
+    columns = {
+        "image": (Column("image", "npy", "|u1", (8, 8, 3), kind="image"), datasets.pictures(size)),
+        "x": (Column("x", "npy", "<f4", (5,), kind="vector"), rng.standard_normal((size, 5), np.float32)),
+        "t": (
+            Column("t", "arrow", arrow_type="string", kind="text"),
+            pa.array([f"t{n}" for n in range(size)]),
+        ),
+    }
+    fits = {"x": [{"op": "standardize", "mean": [0.5] * 5, "std": [2.0] * 5}]}
+    path = datasets.write(
+        tmp_path, columns, {"train": np.arange(size)}, num_partitions=3, shard_bytes=30_000, transforms=fits
+    )
+    view, own = ShardDataset(path, read_only=True), ShardDataset(path)
+    for options in ({}, {"num_threads": 0}, {"rank": 1, "world_size": 3}, {"dtypes": {"x": torch.float64}}):
+        pairs = zip(view.loader(100, **options), own.loader(100, **options), strict=True)
+        assert sum(equal(one, other) for one, other in pairs) == len(own.loader(100, **options))
+
+
 def test_selection(everything: Everything, tmp_path: Path) -> None:
     path, _ = everything
     some = ShardDataset(path, "train", columns=["age", "label"])
