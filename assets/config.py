@@ -6,6 +6,15 @@ import dagster as dg
 from pydantic import Field
 
 
+class ReadConfig(dg.Config):
+    """How `documents` and `images` of a run come about."""
+
+    re_read: bool = Field(
+        False,
+        description="Read every document, decode every picture, even where nothing seems to have changed.",
+    )
+
+
 class TrialConfig(dg.Config):
     """A trial: read and build some partitions, show what came of it, publish nothing."""
 

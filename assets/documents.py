@@ -9,6 +9,7 @@ from pymongo import MongoClient
 from assets.automation import partition_condition
 from assets.beta import beta_allowed
 from assets.checks import check_specs
+from assets.config import ReadConfig
 from assets.materialize import Result, materialize
 from assets.mongo.build import build_documents
 from assets.mongo.observe import partition_values, source_versions
@@ -86,7 +87,7 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         required_resource_keys=resource_keys(spec),
         pool="mongo",
     )
-    def documents(context: dg.AssetExecutionContext) -> Iterator[Result]:
+    def documents(context: dg.AssetExecutionContext, config: ReadConfig) -> Iterator[Result]:
         store, fields = store_of(context), fields_of(spec)
         with client_of(spec, context) as client:
 
@@ -98,6 +99,7 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
                     client=client,
                     store=store,
                     run_id=context.run.run_id,
+                    re_read=config.re_read,
                     progress=progress,
                 )
 

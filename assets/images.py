@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.automation import partition_condition
 from assets.checks import check_specs
+from assets.config import ReadConfig
 from assets.materialize import Result, materialize
 from assets.partitions import run_partitions
 from assets.progress import Progress
@@ -30,13 +31,19 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         required_resource_keys=resource_keys(spec),
         pool="images",
     )
-    def images(context: dg.AssetExecutionContext) -> Iterator[Result]:
+    def images(context: dg.AssetExecutionContext, config: ReadConfig) -> Iterator[Result]:
         store = store_of(context)
         with client_of(spec, context) as client:
 
             def build(partition: str, progress: Progress) -> Report:
                 return build_images(
-                    spec, partition, store=store, client=client, run_id=context.run.run_id, progress=progress
+                    spec,
+                    partition,
+                    store=store,
+                    client=client,
+                    run_id=context.run.run_id,
+                    re_read=config.re_read,
+                    progress=progress,
                 )
 
             yield from materialize(context, spec, "images", run_partitions(spec, context), store, build)

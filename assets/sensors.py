@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from assets.documents import add_partitions
 from assets.jobs import refresh_name
+from assets.mongo.changes import token_time
 from assets.mongo.observe import source_versions
 from assets.mongo.watch import can_watch, touched_partitions
 from assets.partitions import partition_keys
@@ -58,22 +59,27 @@ def observe_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
             add_partitions(spec, context.instance, client)
             keys = partition_keys(spec, context.instance)
             versions = source_versions(spec, keys, client)
-        changed = [key for key in keys if versions[key] != known.get(key)]
-        observations = [
-            dg.AssetObservation(
-                asset_key(spec, "source"),
-                partition=None if spec.partitions.by == "none" else key,
-                tags={"dagster/data_version": versions[key]},
-            )
-            for key in changed
-        ]
+        changed = {key: versions[key] for key in keys if versions[key] != known.get(key)}
         return dg.SensorResult(
-            asset_events=observations,
+            asset_events=observations(spec, changed, "found by hashing the collection in the server"),
             skip_reason=f"{len(changed)} of {len(keys)} partitions changed at the source",
             cursor=json.dumps(versions),
         )
 
     return observe
+
+
+def observations(spec: DatasetSpec, versions: Mapping[str, str], how: str) -> list[dg.AssetObservation]:
+    """Return what Dagster records of partitions of a source: data versions, and how they were seen."""
+    return [
+        dg.AssetObservation(
+            asset_key(spec, "source"),
+            partition=None if spec.partitions.by == "none" else key,
+            description=f"A change, {how}.",
+            tags={"dagster/data_version": version},
+        )
+        for key, version in versions.items()
+    ]
 
 
 def automation_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
@@ -120,7 +126,7 @@ class Watch:
         """Return what a cursor holds."""
         return cls(**json.loads(cursor)) if cursor else cls()
 
-    def note(self, partitions: set[str] | frozenset[str], now: float) -> None:
+    def note(self, partitions: Collection[str], now: float) -> None:
         """Add partitions that changed."""
         if partitions:
             self.pending = sorted({*self.pending, *partitions})
@@ -148,9 +154,12 @@ def watch_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
             assert client is not None
             add_partitions(spec, context.instance, client)
             keys = partition_keys(spec, context.instance)
-            said = _look(spec, client, store_of(context), state, keys, now)
+            seen = _look(spec, client, store_of(context), state, keys, now)
+        said = seen.said
         if said:
             context.log.warning(said)
+        # Where the observing sensor runs too, the versions are its business.
+        events = [] if spec.refresh.automation else observations(spec, seen.versions, seen.how)
         busy = context.instance.get_runs_count(
             dg.RunsFilter(tags={"dataset": spec.name}, statuses=UNFINISHED)
         )
@@ -158,6 +167,7 @@ def watch_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
         waiting = f"{len(state.pending)} partitions wait" if state.pending else "nothing changed"
         return dg.SensorResult(
             run_requests=requests,
+            asset_events=events,
             skip_reason=None
             if requests
             else said or (f"{busy} runs under way, {waiting}" if busy else waiting),
@@ -167,30 +177,47 @@ def watch_sensor(spec: DatasetSpec) -> dg.SensorDefinition:
     return watch
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look at the source found: data versions of partitions that changed, and how they were seen.
+
+    `said` is what an operator should know.
+    """
+
+    versions: Mapping[str, str]
+    how: str
+    said: str | None = None
+
+
 def _look(
     spec: DatasetSpec, client: MongoClient[Any], store: Any, state: Watch, keys: list[str], now: float
-) -> str | None:
-    """Note what has changed since the last look; return what an operator should know."""
+) -> Seen:
+    """Note what has changed since the last look."""
     if not can_watch(client):
-        if now - state.observed_at >= POLL_SECONDS:
-            _observe(spec, client, state, keys, now)
-        return None
+        due = now - state.observed_at >= POLL_SECONDS
+        found = _observe(spec, client, state, keys, now) if due else {}
+        return Seen(found, "found by hashing the collection in the server, which has no change stream")
     token = None if state.token is None else json_util.loads(json.dumps(state.token))
     touched = touched_partitions(spec, client, store, token, keys=keys)
     if touched.lost:
         # Begin anew before comparing, so that no change falls between the two.
         begun = touched_partitions(spec, client, store, None, keys=keys)
         _keep(state, begun.token)
-        _observe(spec, client, state, keys, now)
-        return (
+        found = _observe(spec, client, state, keys, now)
+        said = (
             f"{spec.name}: the change stream could not be resumed: its history is gone, or the collection "
             f"was dropped or renamed. Observed instead: {len(state.pending)} of {len(keys)} partitions differ"
+        )
+        return Seen(
+            found, "found by hashing the collection in the server, as the change stream was lost", said
         )
     _keep(state, touched.token)
     state.note(touched.partitions, now)
     if not state.observed_at:
         _observe(spec, client, state, keys, now, note=False)
-    return None
+    moment = token_time(touched.token or {})
+    version = f"{now:.3f}" if moment is None else f"{moment.time}.{moment.inc}"
+    return Seen(dict.fromkeys(sorted(touched.partitions), version), "seen in the change stream")
 
 
 def _keep(state: Watch, token: Mapping[str, Any] | None) -> None:
@@ -204,11 +231,14 @@ def _observe(
     keys: list[str],
     now: float,
     note: bool = True,
-) -> None:
+) -> dict[str, str]:
+    """Compare with the last observation; return the data versions of partitions that changed."""
     versions = source_versions(spec, keys, client)
+    changed = {key: versions[key] for key in keys if versions[key] != state.versions.get(key)}
     if note and state.observed_at:
-        state.note({key for key in keys if versions[key] != state.versions.get(key)}, now)
+        state.note(changed.keys(), now)
     state.versions, state.observed_at = versions, now
+    return changed
 
 
 def _requests(spec: DatasetSpec, state: Watch, keys: list[str], now: float) -> list[dg.RunRequest]:

@@ -226,7 +226,8 @@ class Mongod:
         # A primary would wait 15 s for clients to move on when it is asked to stop; here nobody can.
         command += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         if self.replica_set:
-            command += ["--replSet", self.replica_set, "--oplogSize", "256"]
+            command += ["--replSet", self.replica_set]
+            command += [] if "--oplogSize" in self.extra else ["--oplogSize", "256"]
         if self.auth:
             command += ["--auth"]
             if self.replica_set:

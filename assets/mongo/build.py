@@ -41,6 +41,7 @@ def build_documents(
     store: ShardStore,
     run_id: str = "",
     cluster_time: Timestamp | None = None,
+    re_read: bool = False,
     progress: Progress = silent,
 ) -> Report:
     """Read one partition and publish it as a version of the asset `documents`.
@@ -62,6 +63,8 @@ def build_documents(
         Kept as provenance.
     cluster_time
         Read as of this time, so that partitions of one refresh agree; the present by default.
+    re_read
+        Read every document, also where nothing seems to have changed since the version before.
     progress
         Told the number of documents read.
 
@@ -96,7 +99,11 @@ def build_documents(
         else:
             if client is None:
                 raise SourceError(f"{spec.name}: a server is read through a client, got none")
-            previous = _previous(spec, partition, store, asked)
+            previous = None
+            if re_read:
+                pieces.remove()
+            else:
+                previous = _previous(spec, partition, store, asked)
             read = ServerRead(spec, partition, fields, client, pieces, progress, cluster_time)
             sink, outcome = read.run(open_sink, previous)
             names = source.collections or [source.collection or ""]

@@ -41,7 +41,9 @@ def snapshot_findings(
     limit = spec.checks.max_split_leaks
     for name in spec.image_columns:
         hashes = _hashes(f"{name}__source", versions)
-        for first, second in combinations(splits, 2) if hashes is not None else ():
+        if hashes is None:
+            continue
+        for first, second in combinations(splits, 2):
             shared = np.intersect1d(hashes[splits[first]], hashes[splits[second]])
             shared = shared[shared != np.zeros(1, shared.dtype)]  # rows without a picture
             yield at_most("split_leakage", ALL, f"{name}s in {first} and {second}", len(shared), limit)

@@ -45,6 +45,7 @@ def build_images(
     store: ShardStore,
     client: MongoClient[Any] | None = None,
     run_id: str = "",
+    re_read: bool = False,
     progress: Progress = silent,
     cache: Path | None = None,
     num_threads: int = 0,
@@ -61,6 +62,8 @@ def build_images(
         MongoDB client; needed where pictures are in GridFS.
     run_id
         Named in the provenance.
+    re_read
+        Decode every picture, also those that the version before holds.
     progress
         Told how many rows are done.
     cache
@@ -78,7 +81,7 @@ def build_images(
     started = time.monotonic()
     plans = plans_of(spec)
     documents = _documents(spec, partition, store, plans)
-    previous = Previous(store.latest(spec.name, "images", partition), plans)
+    previous = Previous(None if re_read else store.latest(spec.name, "images", partition), plans)
     limits = {name: plan.recipe.max_bytes for plan in plans for name in _names(plan)}
     with (
         quiet(),

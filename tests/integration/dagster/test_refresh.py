@@ -10,14 +10,17 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from bson.timestamp import Timestamp
 from pymongo.database import Database
 
 from assets.beta import beta_allowed
 from assets.dataset import definitions_of
+from assets.mongo.changes import token_time
 from assets.resources import resources
 from assets.schedules import due_partitions, ranges, refresh_schedule
-from assets.sensors import observe_sensor, watch_sensor
+from assets.sensors import POLL_SECONDS, observe_sensor, watch_sensor
 from assets.spec import DatasetSpec
+from demo.mongod import Mongod
 from tests.integration.dagster.shop import MONTHS, Pipeline, document, fill, goods, pipeline
 
 
@@ -205,3 +208,81 @@ def test_dynamic_partitions_appear(
         assert watch.asked() == [{"dagster/partition": "violet"}]
         assert made.run("violet").success
         assert made.store.snapshot("goods").num_rows == 1
+
+
+def test_what_the_watching_sensor_saw_is_recorded(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, months=[1, 2])
+    spec = goods(database, refresh={"watch": True, "debounce_seconds": 3_600})
+    with pipeline(spec, tmp_path, monkeypatch, mongo_uri) as made:
+        watch = Sensor(spec, made.instance, watch_sensor(spec))
+        watch.tick()
+        database.goods.insert_one(document(2_900, 2))
+        (first,) = watch.tick().asset_events
+        database.goods.insert_one(document(2_901, 2))
+        (second,) = watch.tick().asset_events
+        assert (first.asset_key, first.partition) == (dg.AssetKey(["goods", "source"]), "2025-02")
+        assert first.description == "A change, seen in the change stream."
+        assert first.tags["dagster/data_version"] != second.tags["dagster/data_version"]
+        assert watch.tick().asset_events == []
+
+
+def test_a_server_that_is_no_replica_set_is_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inserts, changes in place and deletes are found without a change stream, when a poll is due."""
+    with Mongod(tmp_path / "alone", replica_set=None) as server, server.client() as client:
+        database = client["shop"]
+        fill(database)
+        spec = goods(database, refresh={"watch": True, "debounce_seconds": 0})
+        with pipeline(spec, tmp_path, monkeypatch, server.uri) as made:
+            assert made.run().success
+            watch = Sensor(spec, made.instance, watch_sensor(spec))
+            watch.tick()
+
+            def poll() -> Any:
+                state = json.loads(watch.cursor or "")
+                watch.cursor = json.dumps({**state, "observed_at": state["observed_at"] - POLL_SECONDS})
+                return watch.tick()
+
+            assert poll().asset_events == []
+            database.goods.insert_one(document(2_900, 2))
+            assert watch.asked() == [], "a poll is not due"
+            found = poll()
+            assert [request.tags["dagster/partition"] for request in found.run_requests] == ["2025-02"]
+            assert [event.partition for event in found.asset_events] == ["2025-02"]
+            assert "no change stream" in str(found.asset_events[0].description)
+            database.goods.update_one({"_id": document(3_000, 3)["_id"]}, {"$set": {"price": 5.5}})
+            assert [event.partition for event in poll().asset_events] == ["2025-03"]
+            database.goods.delete_one({"_id": document(4_000, 4)["_id"]})
+            assert [event.partition for event in poll().asset_events] == ["2025-04"]
+            assert made.run("2025-02", "2025-04").success
+            assert made.store.snapshot("goods").num_rows == 120
+
+
+def test_an_oplog_that_rolled_over_is_said_and_observed_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensor was down; meanwhile more was written than the server's log of one megabyte holds."""
+    small = ["--oplogSize", "1", "--syncdelay", "1"]  # only what a checkpoint no longer needs is dropped
+    with Mongod(tmp_path / "small", extra=small) as server, server.client() as client:
+        database = client["shop"]
+        fill(database)
+        spec = goods(database, refresh={"watch": True, "debounce_seconds": 0})
+        with pipeline(spec, tmp_path, monkeypatch, server.uri) as made:
+            watch = Sensor(spec, made.instance, watch_sensor(spec))
+            watch.tick()
+            database.goods.update_one({"_id": document(3_000, 3)["_id"]}, {"$set": {"price": 5.5}})
+            while client.local["oplog.rs"].find_one(sort=[("$natural", 1)])["ts"] <= _token(watch):
+                client["other"].noise.insert_many([{"text": "n" * 1_000_000} for _ in range(8)])
+            found = watch.tick()
+            assert [request.tags["dagster/partition"] for request in found.run_requests] == ["2025-03"]
+            assert [event.partition for event in found.asset_events] == ["2025-03"]
+            assert "as the change stream was lost" in str(found.asset_events[0].description)
+            database.goods.insert_one(document(2_900, 2))
+            assert watch.asked() == [{"dagster/partition": "2025-02"}], "and it goes on with a new stream"
+
+
+def _token(watch: Sensor) -> Timestamp:
+    found = token_time(json.loads(watch.cursor or "")["token"])
+    assert found is not None
+    return found

@@ -84,6 +84,20 @@ def test_equal_content_makes_no_new_version(shop: Pipeline) -> None:
     assert (first, again) == (False, True)
 
 
+def test_reading_again_can_be_asked_for_in_the_launchpad(shop: Pipeline) -> None:
+    assert shop.run("2025-01").success
+    assert shop.run("2025-01").success
+    again = {"config": {"re_read": True}}
+    config = {"ops": {"goods__documents": again, "goods__images": again}}
+    result = shop.run("2025-01", run_config=config)
+    assert result.success, failures(result)
+    decoded = [event.metadata["num_decoded"].value for event in shop.events("images", "2025-01")]
+    assert decoded == [30, 0, 30]
+    read = [event.metadata["mode"].value for event in shop.events("documents", "2025-01")]
+    assert read == ["full", "unchanged", "full"]
+    assert shop.store.versions("goods", "documents", "2025-01") == [1]
+
+
 def test_a_bad_partition_stops_neither_the_others_nor_their_record(
     shop: Pipeline, database: Database[Any]
 ) -> None:
