@@ -101,7 +101,9 @@ class Query:
 
     def command(self, at: Guarantee, comment: str, resume: Resume | None = None) -> dict[str, Any]:
         """The command that reads it, or what is left of it when it is resumed."""
-        conditions = [one for one in (dict(self.condition), *self.span.conditions()) if one]
+        bounds = self.span.bounds() if self.pipeline is None else {}
+        span = [] if bounds else self.span.conditions()
+        conditions = [one for one in (dict(self.condition), *span) if one]
         order = dict.fromkeys(self.order, 1)
         beyond: dict[str, Any] | None = None
         if resume is not None:
@@ -110,9 +112,12 @@ class Query:
             beyond = {"$expr": {operator: ["$_id", {"$literal": resume.id}]}}
             if self.pipeline is None:
                 conditions.append(beyond)
+                if bounds:
+                    bounds["min"] = {"_id": resume.id}
         condition = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
         if self.pipeline is None:
             command: dict[str, Any] = {"find": self.collection, "filter": condition, "sort": order}
+            command |= bounds
             if self.projection is not None:
                 command["projection"] = {"_id": 1, **dict.fromkeys(self.projection, 1)}
             if self.hint is not None:
