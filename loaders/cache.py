@@ -52,7 +52,7 @@ class CachedFeed(DatasetFeed):
         device: torch.device,
     ) -> None:
         super().__init__(opened, order, shapes, pool, read_only=False, fits=fits)
-        self._device = device
+        self._device, self.advises = device, False
         self._held = _fill(opened, device, pool)
 
     def row_bytes(self) -> int:
@@ -65,7 +65,11 @@ class CachedFeed(DatasetFeed):
         """Give the samples at `positions`; the device knows no rows."""
         return self.order.at(epoch, positions)
 
-    def group(self, samples: Resolved, ends: Sequence[int]) -> Group:
+    def narrow(self, samples: Resolved) -> Group | None:
+        """Nothing: all is gathered alike."""
+        return None
+
+    def group(self, samples: Resolved, ends: Sequence[int], narrow: Group | None = None) -> Group:
         """Gather on the device."""
         index = torch.from_numpy(samples).to(self._device, non_blocking=True)
         dense: Dense = {name: _select(held, index) for name, held in self._held.items()}

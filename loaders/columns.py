@@ -99,7 +99,7 @@ class DenseColumn:
 
     def advise(self, rows: Rows) -> None:
         """Ask the system to read the pages of rows that will be gathered soon."""
-        if self._place.evicts:
+        if self._place.evicts or not self.read_ahead.possible:
             return  # what was fetched lately is in memory
         shards, local = self.locator.locate(rows)
         self.read_ahead.advise(self._ensure(shards).arrays, shards, local)

@@ -28,6 +28,7 @@ Resolved: TypeAlias = npt.NDArray[np.int64]
 Piece: TypeAlias = "tuple[Resolved, Sequence[int]]"
 """Resolved samples and where each batch of theirs ends."""
 
+NARROW_BYTES = 64  # of a row of a column that is gathered for many groups at once
 ARROW_WEIGHT = 4  # padded tensors and Python values of an Arrow column, in bytes of its file
 
 
@@ -49,11 +50,19 @@ class Group:
     cells: Mapping[str, Cells]
     ends: Sequence[int]
 
+    def cut(self, start: int, stop: int) -> Group:
+        """Give rows `start` to `stop`, views."""
+        dense = {name: tensor[start:stop] for name, tensor in self.dense.items()}
+        return Group(dense, {name: found.slice(start, stop) for name, found in self.cells.items()}, ())
+
 
 class Feed(Protocol):
     """Where a loader gets its batches from; called from several threads."""
 
     num_positions: int
+
+    advises: bool
+    """Whether `advise` can help."""
 
     def row_bytes(self) -> int:
         """Bytes of an average row, to choose how many batches are gathered at once."""
@@ -67,8 +76,12 @@ class Feed(Protocol):
         """Cut what comes next into what is gathered at once."""
         ...
 
-    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
-        """Gather resolved samples."""
+    def narrow(self, resolved: Resolved) -> Group | None:
+        """Gather columns of few bytes for many groups at once, when there are wide ones beside them."""
+        ...
+
+    def group(self, resolved: Resolved, ends: Sequence[int], narrow: Group | None = None) -> Group:
+        """Gather resolved samples, but for those of their columns that are given."""
         ...
 
     def fits(self, dense: Dense) -> Dense:
@@ -134,6 +147,10 @@ class DatasetFeed:
             self._lookahead = Lookahead(order, opened.index, columns, opened.place.bytes_ahead)
         self._views = read_only and order.sequential and opened.index.first is not None
         self._stay = stay and self._views
+        self.advises = not opened.place.evicts and any(
+            isinstance(column, DenseColumn) and column.read_ahead.possible
+            for column in opened.columns.values()
+        )
 
     def row_bytes(self) -> int:
         """Bytes of an average row as it is handed out, without what is only viewed."""
@@ -171,12 +188,29 @@ class DatasetFeed:
         """Give the rows of the samples at `positions`."""
         return self._opened.index(self.order.at(epoch, positions))
 
-    def group(self, rows: Resolved, ends: Sequence[int]) -> Group:
-        """Gather rows."""
+    def narrow(self, rows: Resolved) -> Group | None:
+        """Gather columns of few bytes for many groups at once, when there are wide ones beside them."""
+        columns = self._opened.columns
+        few = {name: column for name, column in columns.items() if column.row_bytes <= NARROW_BYTES}
+        if self._views or not few or len(few) == len(columns):
+            return None
         dense: Dense = {}
         cells: dict[str, Cells] = {}
+        for name, column in few.items():
+            if isinstance(column, DenseColumn):
+                dense[name] = column.gather(rows, self._pool)
+            else:
+                cells[name] = column.gather(rows)
+        return Group(dense, cells, ())
+
+    def group(self, rows: Resolved, ends: Sequence[int], narrow: Group | None = None) -> Group:
+        """Gather rows, but for those of their columns that are given."""
+        dense: Dense = dict(narrow.dense) if narrow else {}
+        cells: dict[str, Cells] = dict(narrow.cells) if narrow else {}
         run = self._views and len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1
         for name, column in self._opened.columns.items():
+            if name in dense or name in cells:
+                continue
             if not isinstance(column, DenseColumn):
                 cells[name] = column.gather(rows)
                 continue
@@ -207,7 +241,7 @@ class DatasetFeed:
     def advise(self, rows: Resolved) -> None:
         """Ask the system for the pages of rows that come soon, where that helps."""
         for column in self._opened.columns.values():
-            if isinstance(column, DenseColumn) and column.read_ahead.wanted():
+            if isinstance(column, DenseColumn):
                 column.advise(rows)
 
     def look_ahead(self, epoch: int, position: int) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
 from loaders.cache import CachedFeed
 from loaders.device import HostStage, Layout, Ready, stage
 from loaders.errors import InvalidOption, StateMismatch
-from loaders.feed import DatasetFeed, Feed, Resolved, steps_per_group
+from loaders.feed import DatasetFeed, Feed, Group, Resolved, steps_per_group
 from loaders.forms import Batch
 from loaders.options import choose_order, default_threads, shard_of_world
 from loaders.plan import Plan
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 GROUP_BYTES = 4 << 20
 RESOLVED_AT_ONCE = 8192  # positions
+ADVISED_BYTES = (
+    32 << 20
+)  # of rows that are asked for together, one to two times this before they are gathered
 
 
 class ShardLoader:
@@ -314,8 +318,8 @@ class LoaderIterator(Iterator[Batch]):
 class _Work:
     """What a loader thread does for one group of steps.
 
-    Positions are resolved for many steps at once, because that costs little more than for one; the latest
-    stretches are remembered, as threads work on neighbouring groups.
+    Positions are resolved, and narrow columns gathered, for many steps at once, because that costs little more
+    than for one; the latest stretches are remembered, as threads work on neighbouring groups.
     """
 
     def __init__(
@@ -325,28 +329,38 @@ class _Work:
         self._epoch, self._size, self._ahead = epoch, size, ahead
         self._stretch = size * max(1, RESOLVED_AT_ONCE // (size * plan.batch_size))
         self._resolved = lru_cache(maxsize=ahead + 2)(self._resolve)
+        self._narrow = lru_cache(maxsize=2)(self._gather)
+        group_bytes = max(feed.row_bytes() * plan.batch_size * size, 1)
+        self._advised = max(min(ADVISED_BYTES // group_bytes, self._stretch // size), ahead)
 
     def _resolve(self, stretch: int) -> tuple[Resolved, list[int]]:
         first = stretch * self._stretch
         positions, ends = self._plan.batches(first, min(first + self._stretch, self._plan.num_steps))
         return self._feed.resolve(self._epoch, positions), [0, *ends]
 
-    def _group(self, number: int) -> tuple[Resolved, list[int]]:
-        """Give the samples of a group and where its batches end."""
+    def _gather(self, stretch: int) -> Group | None:
+        return self._feed.narrow(self._resolved(stretch)[0]) if self._stretch > self._size else None
+
+    def _bounds(self, number: int) -> tuple[int, list[int]]:
+        """Give the stretch of a group, and where in it the group and each of its batches end."""
         stretch, first = divmod(number * self._size, self._stretch)
-        resolved, edges = self._resolved(stretch)
-        ends = edges[first : first + self._size + 1]
-        return resolved[..., ends[0] : ends[-1]], [end - ends[0] for end in ends[1:]]
+        return stretch, self._resolved(stretch)[1][first : first + self._size + 1]
 
     def __call__(self, number: int) -> Ready:
         """Make the batches of a group."""
         began = time.perf_counter()
         self._feed.look_ahead(self._epoch, self._plan.position_after(number * self._size))
         if (number + self._ahead) * self._size < self._plan.num_steps:
-            self._feed.advise(self._group(number + self._ahead)[0])
-        resolved, ends = self._group(number)
-        pieces = self._feed.pieces(resolved, ends)
-        ready = Ready.joined([self._stage.make(self._feed.group(*piece)) for piece in pieces])
+            stretch, ends = self._bounds(number + self._ahead)
+            self._feed.advise(self._resolved(stretch)[0][..., ends[0] : ends[-1]])
+        stretch, ends = self._bounds(number)
+        start, stop = ends[0], ends[-1]
+        rows = self._resolved(stretch)[0][..., start:stop]
+        narrow = self._narrow(stretch)
+        if narrow is not None:
+            narrow = narrow.cut(start, stop)
+        pieces = self._feed.pieces(rows, [end - start for end in ends[1:]])
+        ready = Ready.joined([self._stage.make(self._feed.group(*piece, narrow)) for piece in pieces])
         self._meter.gathered(time.perf_counter() - began)
         return ready
 

@@ -77,7 +77,7 @@ class SampleFeed:
     def __init__(
         self, feeds: Sequence[DatasetFeed], mixture: Mixture, num_positions: int, about: Mapping[str, Any]
     ) -> None:
-        self.num_positions = num_positions
+        self.num_positions, self.advises = num_positions, False
         self._feeds, self._mixture, self._about = feeds, mixture, dict(about)
 
     def row_bytes(self) -> int:
@@ -88,11 +88,15 @@ class SampleFeed:
         """Give dataset and number within its stream for each position; shape (2, n)."""
         return np.stack(self._mixture.at(positions + epoch * self.num_positions))
 
+    def narrow(self, resolved: Resolved) -> Group | None:
+        """Nothing."""
+        return None
+
     def pieces(self, resolved: Resolved, ends: Sequence[int]) -> list[Piece]:
         """All at once."""
         return [(resolved, ends)]
 
-    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
+    def group(self, resolved: Resolved, ends: Sequence[int], narrow: Group | None = None) -> Group:
         """Gather from each dataset at once and put the samples where they belong."""
         sources, numbers = resolved
         order = np.argsort(sources, kind="stable")
@@ -157,7 +161,7 @@ class BatchFeed(SampleFeed):
         units, places = np.divmod(positions + epoch * self.num_positions, self._batch_size)
         return np.stack([*self._mixture.at(units), places])
 
-    def group(self, resolved: Resolved, ends: Sequence[int]) -> Group:
+    def group(self, resolved: Resolved, ends: Sequence[int], narrow: Group | None = None) -> Group:
         """Gather a batch from the dataset whose turn it is."""
         source, number = int(resolved[0, 0]), int(resolved[1, 0])
         feed = self._feeds[source]
