@@ -101,9 +101,7 @@ def jpeg_pixels(
     except ValueError as error:
         raise _damaged(error) from None
     except MemoryError:
-        raise PictureError(
-            "out_of_memory", expected="a JPEG", got=f"{header.width}x{header.height}"
-        ) from None
+        raise _too_large(header.format, header.width, header.height) from None
     return pixels
 
 
@@ -130,9 +128,7 @@ def pillow_image(data: bytes, header: Header, max_pixels: int) -> tuple[Image.Im
         image.seek(0)
         image.load()
     except MemoryError:
-        raise PictureError(
-            "out_of_memory", expected=header.format, got=f"{image.width}x{image.height}"
-        ) from None
+        raise _too_large(header.format, image.width, image.height) from None
     except _DAMAGE as error:
         raise _damaged(error) from None
     check_size(image.width, image.height, max_pixels)
@@ -161,5 +157,5 @@ def _damaged(error: Exception) -> PictureError:
     return PictureError("truncated" if cut else "corrupt", expected="a picture that decodes", got=text)
 
 
-def _too_large(header: Header) -> PictureError:
-    return PictureError("out_of_memory", expected=header.format, got=f"{header.width}x{header.height}")
+def _too_large(name: Format, width: int, height: int) -> PictureError:
+    return PictureError("out_of_memory", expected=f"memory to decode a {name}", got=f"{width}x{height}")

@@ -67,9 +67,10 @@ class Recipe:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """Shape of the stored pixels; None where every picture has its own."""
-        if self.size is None:
-            return None
-        height, width = self.size
+        return None if self.size is None else self.shape_of(*self.size)
+
+    def shape_of(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the pixels of a picture that is made this large."""
         if self.mode == "mask":
             return height, width
         channels = self.num_channels

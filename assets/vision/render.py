@@ -34,7 +34,7 @@ class Rendered:
     Parameters
     ----------
     pixels
-        Shape `Recipe.shape` (or, of varying shape, the same axes), C order, dtype `Recipe.dtype`.
+        Shape `Recipe.shape` (or, of varying shape, the same axes), dtype `Recipe.dtype`.
     width, height
         Of the source as stored, pixels.
     orientation
@@ -47,7 +47,13 @@ class Rendered:
     orientation: int
 
 
-def render(data: bytes, header: Header, recipe: Recipe, orientation: int | None = None) -> Rendered:
+def render(
+    data: bytes,
+    header: Header,
+    recipe: Recipe,
+    orientation: int | None = None,
+    out: npt.NDArray[Any] | None = None,
+) -> Rendered:
     """Decode, orient, convert and resize one picture; holds no state, any number of threads may call it.
 
     Parameters
@@ -58,6 +64,8 @@ def render(data: bytes, header: Header, recipe: Recipe, orientation: int | None 
         What to make of it.
     orientation
         Applied instead of the picture's own; for masks, which turn with their picture.
+    out
+        Memory that the pixels go to, of their shape and dtype; made when None.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def render(data: bytes, header: Header, recipe: Recipe, orientation: int | None 
         With the reason.
     """
     if _is_plain(header, recipe):
-        return _plain_jpeg(data, header, recipe, orientation)
+        return _plain_jpeg(data, header, recipe, orientation, out)
     if header.format == "JPEG":
         image, own = decode.jpeg_image(data, header), header.orientation
     else:
@@ -74,8 +82,9 @@ def render(data: bytes, header: Header, recipe: Recipe, orientation: int | None 
     turn = own if orientation is None else orientation
     image = _turned(to_mode(image, recipe), turn)
     placement = _placed(image.size, recipe)
-    pixels = _paste(np.asarray(_resized(image, placement, recipe)), placement, recipe)
-    return Rendered(_finish(pixels, recipe), width, height, turn)
+    pixels, target = _canvas(placement, recipe, out)
+    _fill(target, np.asarray(resize.by_pillow(image, placement, recipe.filter)))
+    return Rendered(pixels, width, height, turn)
 
 
 def _is_plain(header: Header, recipe: Recipe) -> bool:
@@ -88,19 +97,25 @@ def _is_plain(header: Header, recipe: Recipe) -> bool:
     )
 
 
-def _plain_jpeg(data: bytes, header: Header, recipe: Recipe, orientation: int | None) -> Rendered:
+def _plain_jpeg(
+    data: bytes, header: Header, recipe: Recipe, orientation: int | None, out: npt.NDArray[Any] | None
+) -> Rendered:
     turn = header.orientation if orientation is None else orientation
     placement = _placed(shown_size(header.width, header.height, turn), recipe)
     swapped = shown_size(*placement.resized, turn)
     smaller = swapped if recipe.fast and recipe.filter != "nearest" else None
-    pixels = decode.jpeg_pixels(data, header, smaller, scratch=True)
-    scale = 1.0 if pixels.shape[:2] == (header.height, header.width) else _fraction(pixels.shape, header)
+    source = decode.jpeg_pixels(data, header, smaller, scratch=True)
+    scale = 1.0 if source.shape[:2] == (header.height, header.width) else _fraction(source.shape, header)
+    pixels, target = _canvas(placement, recipe, out)
     if recipe.filter == "bilinear" and turn == 1 and placement.resized != placement.source:
-        part = resize.resized(pixels, placement, scale)
+        part = target if target.dtype == np.uint8 else np.empty(target.shape, np.uint8)
+        resize.into(part, source, placement, scale)
     else:
-        image = _turned(Image.fromarray(pixels), turn)
+        image = _turned(Image.fromarray(source), turn)
         part = np.asarray(resize.by_pillow(image, placement, recipe.filter, scale))
-    return Rendered(_finish(_paste(part, placement, recipe), recipe), header.width, header.height, turn)
+    if part is not target:
+        _fill(target, part)
+    return Rendered(pixels, header.width, header.height, turn)
 
 
 def _placed(size: tuple[int, int], recipe: Recipe) -> Placement:
@@ -127,41 +142,31 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _resized(image: Image.Image, placement: Placement, recipe: Recipe) -> Image.Image:
-    return resize.by_pillow(image, placement, recipe.filter)
-
-
-def _paste(part: npt.NDArray[Any], placement: Placement, recipe: Recipe) -> npt.NDArray[Any]:
-    """Lay the part on the canvas, as (H, W, channels) or, with one channel, (H, W)."""
-    if placement.kept == placement.canvas:
-        return part
+def _canvas(
+    placement: Placement, recipe: Recipe, out: npt.NDArray[Any] | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Give the pixels, padding filled in, and of them the part that the picture goes to, channels last."""
     width, height = placement.canvas
-    canvas = np.empty((height, width, *part.shape[2:]), part.dtype)
-    canvas[...] = _pad_value(recipe, part)
+    pixels = np.empty(recipe.shape_of(height, width), recipe.dtype) if out is None else out
+    shown = pixels.transpose(1, 2, 0) if recipe.mode != "mask" and recipe.layout == "chw" else pixels
+    if placement.kept != placement.canvas:
+        shown[...] = _pad_value(recipe)
     (x, y), (kept_width, kept_height) = placement.offset, placement.kept
-    canvas[y : y + kept_height, x : x + kept_width] = part
-    return canvas
+    return pixels, shown[y : y + kept_height, x : x + kept_width]
 
 
-def _pad_value(recipe: Recipe, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _pad_value(recipe: Recipe) -> int | tuple[int, ...]:
     red, green, blue = recipe.pad_color
     if recipe.mode == "rgb":
-        return np.array(recipe.pad_color, part.dtype)
+        return recipe.pad_color
     if recipe.mode == "rgba":
-        return np.array((*recipe.pad_color, 255), part.dtype)
+        return (*recipe.pad_color, 255)
     luma = (red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16  # ITU-R 601, as Pillow rounds it
-    return np.array(luma * 257 if recipe.mode == "keep16" else luma, part.dtype)
+    return luma * 257 if recipe.mode == "keep16" else luma
 
 
-def _finish(pixels: npt.NDArray[Any], recipe: Recipe) -> npt.NDArray[Any]:
-    """Bring (H, W[, channels]) into the declared layout and dtype, in C order."""
-    if recipe.dtype == "float32":
-        pixels = pixels.astype(np.float32, copy=False)
-    elif recipe.dtype == "uint16":
-        pixels = np.clip(np.rint(pixels), 0, 65_535).astype(np.uint16)
-    if recipe.mode != "mask":
-        if pixels.ndim == 2:
-            pixels = pixels[..., np.newaxis]
-        if recipe.layout == "chw":
-            pixels = pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels)
+def _fill(target: npt.NDArray[Any], part: npt.NDArray[Any]) -> None:
+    """Copy what was resized, (H, W) or (H, W, channels), in the declared dtype."""
+    if target.dtype == np.uint16:
+        part = np.clip(np.rint(part), 0, 65_535)
+    target[...] = part[..., np.newaxis] if part.ndim < target.ndim else part

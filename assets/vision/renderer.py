@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from assets.vision.budget import Budget
 from assets.vision.header import inspect
@@ -34,13 +37,26 @@ class Renderer:
         self._isolate_all = isolate_all
         self._isolation = Isolation()
 
-    def render(self, data: bytes, recipe: Recipe, orientation: int | None = None) -> Rendered:
-        """Check, decode and resize one picture; raises `PictureError` with the reason."""
+    def render(
+        self,
+        data: bytes,
+        recipe: Recipe,
+        orientation: int | None = None,
+        out: npt.NDArray[Any] | None = None,
+    ) -> Rendered:
+        """Check, decode and resize one picture; raises `PictureError` with the reason.
+
+        Parameters are those of `assets.vision.render.render`.
+        """
         header = inspect(data, max_pixels=recipe.max_pixels, max_bytes=recipe.max_bytes)
         with self.pixels.held(header.num_pixels):
-            if header.isolated or self._isolate_all:
-                return self._isolation.render(data, recipe, orientation)
-            return render(data, header, recipe, orientation)
+            if not header.isolated and not self._isolate_all:
+                return render(data, header, recipe, orientation, out)
+            made = self._isolation.render(data, recipe, orientation)
+        if out is None:
+            return made
+        out[...] = made.pixels
+        return dataclasses.replace(made, pixels=out)
 
     def close(self) -> None:
         """End the children."""

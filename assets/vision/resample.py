@@ -19,6 +19,8 @@ _float: Any = np.float32
 _TAPS: Final = 4
 """Source pixels that are added at once; up to a reduction of 1.5 these are all."""
 
+_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(number) for number in range(1, 12))
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -79,9 +81,33 @@ def _add_rows(rows: Any, first: int, taps: int, weights: Any, line: Any) -> None
 
 
 @_compiled
-def resample(
-    pixels: Pixels, left: float, top: float, right: float, bottom: float, height: int, width: int
-) -> Pixels:
+def _add_columns(line: Any, starts: Any, taps: Any, weights: Any, target: Any) -> None:
+    """Fill a row of the result with the weighted sums of parts of `line`.
+
+    Positions are unsigned: the machine code then need not ask at every read whether they count from the end.
+    """
+    half = _float(0.5)
+    for x in range(len(starts)):
+        at, many = starts[x], weights[x]
+        weight_0, weight_1, weight_2, weight_3 = many[0], many[1], many[2], many[3]
+        red = half + line[at] * weight_0 + line[at + _3] * weight_1
+        green = half + line[at + _1] * weight_0 + line[at + _4] * weight_1
+        blue = half + line[at + _2] * weight_0 + line[at + _5] * weight_1
+        red += line[at + _6] * weight_2 + line[at + _9] * weight_3
+        green += line[at + _7] * weight_2 + line[at + _10] * weight_3
+        blue += line[at + _8] * weight_2 + line[at + _11] * weight_3
+        for tap in range(_TAPS, taps[x]):
+            here, weight = at + _3 * np.uint64(tap), many[tap]
+            red += line[here] * weight
+            green += line[here + _1] * weight
+            blue += line[here + _2] * weight
+        target[x, 0] = np.uint8(np.int32(red))
+        target[x, 1] = np.uint8(np.int32(green))
+        target[x, 2] = np.uint8(np.int32(blue))
+
+
+@_compiled
+def resample(pixels: Pixels, left: float, top: float, right: float, bottom: float, result: Pixels) -> None:
     """Resize a part of a picture; releases the GIL.
 
     Parameters
@@ -90,41 +116,17 @@ def resample(
         (H, W, 3), uint8, C order.
     left, top, right, bottom
         The part, in continuous coordinates inside the picture.
-    height, width
-        Of the result, at least 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        (height, width, 3), uint8.
+    result
+        (height, width, 3), uint8, any order; filled.
     """
+    height, width = result.shape[:2]
     first_x, taps_x, weights_x = _weights(pixels.shape[1], left, right, width)
     first_y, taps_y, weights_y = _weights(pixels.shape[0], top, bottom, height)
     begin = first_x[0] * 3
     end = (first_x[width - 1] + taps_x[width - 1]) * 3
     rows = pixels.reshape(pixels.shape[0], pixels.shape[1] * 3)[:, begin:end]
-    result = np.empty((height, width * 3), np.uint8)
+    starts = (first_x * 3 - begin).astype(np.uint64)
     line = np.zeros(end - begin + 3 * weights_x.shape[1], np.float32)
-    half = _float(0.5)
     for y in range(height):
         _add_rows(rows, first_y[y], taps_y[y], weights_y[y], line)
-        target = result[y]
-        for x in range(width):
-            at = first_x[x] * 3 - begin
-            weights = weights_x[x]
-            weight_0, weight_1, weight_2, weight_3 = weights[0], weights[1], weights[2], weights[3]
-            red = half + line[at] * weight_0 + line[at + 3] * weight_1
-            green = half + line[at + 1] * weight_0 + line[at + 4] * weight_1
-            blue = half + line[at + 2] * weight_0 + line[at + 5] * weight_1
-            red += line[at + 6] * weight_2 + line[at + 9] * weight_3
-            green += line[at + 7] * weight_2 + line[at + 10] * weight_3
-            blue += line[at + 8] * weight_2 + line[at + 11] * weight_3
-            for tap in range(_TAPS, taps_x[x]):
-                here, weight = at + 3 * tap, weights[tap]
-                red += line[here] * weight
-                green += line[here + 1] * weight
-                blue += line[here + 2] * weight
-            target[3 * x] = np.uint8(np.int32(red))
-            target[3 * x + 1] = np.uint8(np.int32(green))
-            target[3 * x + 2] = np.uint8(np.int32(blue))
-    return result.reshape(height, width, 3)
+        _add_columns(line, starts, taps_x, weights_x, result[y])

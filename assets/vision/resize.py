@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +59,10 @@ def _picked(source: int, resized: int, first: int, count: int) -> npt.NDArray[np
     return np.minimum(positions, source - 1)
 
 
-def resized(pixels: npt.NDArray[np.uint8], placement: Placement, scale: float = 1.0) -> Any:
-    """Resize the part of colour pixels (H, W, 3) that is kept, by the compiled bilinear filter.
+def into(
+    target: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8], placement: Placement, scale: float = 1.0
+) -> None:
+    """Fill `target` (kept height, kept width, 3) from colour pixels (H, W, 3), bilinearly.
 
     Parameters
     ----------
@@ -71,5 +73,4 @@ def resized(pixels: npt.NDArray[np.uint8], placement: Placement, scale: float = 
 
     left, top, right, bottom = (edge * scale for edge in placement.box)
     height, width = pixels.shape[:2]
-    kept_width, kept_height = placement.kept
-    return resample(pixels, left, top, min(right, width), min(bottom, height), kept_height, kept_width)
+    resample(pixels, left, top, min(right, width), min(bottom, height), target)
