@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,12 +21,12 @@ from assets.mongo.ranges import partition_filter
 from assets.mongo.schema import documents_schema
 from assets.mongo.server import Guarantee
 from assets.mongo.server_build import ServerRead
-from assets.mongo.sinks import AttemptSink
+from assets.mongo.sinks import AttemptSink, Sink
 from assets.progress import Progress, silent
 from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
-from shards import Attempt, Provenance, ShardStore, Version
+from shards import Attempt, DamagedFile, Provenance, ShardStore, Version
 
 ASSET = "documents"
 PIECES = 1
@@ -92,6 +93,8 @@ def build_documents(
             attempts.append(stack.enter_context(attempt))
             return AttemptSink(attempt, schema)
 
+        previous = None
+        sink: Sink | None
         if source.dump is not None:
             sink, num_documents = read_ordered(spec, fields, open_sink, progress)
             outcome = Outcome(Guarantee(None, "dump"), num_documents)
@@ -99,7 +102,6 @@ def build_documents(
         else:
             if client is None:
                 raise SourceError(f"{spec.name}: a server is read through a client, got none")
-            previous = None
             if re_read:
                 pieces.remove()
             else:
@@ -108,25 +110,15 @@ def build_documents(
             sink, outcome = read.run(open_sink, previous)
             names = source.collections or [source.collection or ""]
             where = f"{source.database}.{','.join(names)}"
+        if sink is None:
+            assert previous is not None
+            reasons = Counter(previous.table("rejects").read().column("reason").to_pylist())
+            return _report(spec, previous, outcome, reasons, began, created=False)
         assert isinstance(sink, AttemptSink)
         sink.finish()
         at = outcome.guarantee.cluster_time
-        metadata: dict[str, Any] = {
-            "guarantee": outcome.guarantee.name,
-            "mode": outcome.mode,
-            "documents": outcome.num_documents,
-            "server_count": outcome.server_count,
-            "changed": outcome.num_changed,
-            "resumed": outcome.num_resumed,
-            "ranges": outcome.num_ranges,
-            "read": outcome.num_read,
-            "kept": outcome.num_kept,
-            "rejects": dict(sorted(sink.reasons.items())),
-            "warnings": outcome.warnings,
-        }
-        reasons = dict(sink.reasons)
-        draft = Draft(partition, sink.num_rows, sum(reasons.values()), reasons, outcome.server_count)
-        findings = admit(spec, ASSET, draft)
+        reasons = sink.reasons
+        admit(spec, ASSET, _draft(partition, sink.num_rows, outcome, reasons))
         commit = attempts[-1].commit(
             provenance=Provenance(
                 source_alias=source.alias,
@@ -135,32 +127,63 @@ def build_documents(
                 cluster_time=None if at is None else f"{at.time}.{at.inc}",
                 run_id=run_id or None,
             ),
-            metadata=metadata,
+            metadata=_facts(outcome, reasons),
         )
     pieces.remove()
-    version = commit.version
+    return _report(spec, commit.version, outcome, reasons, began, created=commit.created)
+
+
+def _facts(outcome: Outcome, reasons: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "guarantee": outcome.guarantee.name,
+        "mode": outcome.mode,
+        "documents": outcome.num_documents,
+        "server_count": outcome.server_count,
+        "changed": outcome.num_changed,
+        "resumed": outcome.num_resumed,
+        "ranges": outcome.num_ranges,
+        "read": outcome.num_read,
+        "kept": outcome.num_kept,
+        "rejects": dict(sorted(reasons.items())),
+        "warnings": outcome.warnings,
+    }
+
+
+def _draft(partition: str, num_rows: int, outcome: Outcome, reasons: Mapping[str, int]) -> Draft:
+    return Draft(partition, num_rows, sum(reasons.values()), reasons, outcome.server_count)
+
+
+def _report(
+    spec: DatasetSpec,
+    version: Version,
+    outcome: Outcome,
+    reasons: Mapping[str, int],
+    began: float,
+    *,
+    created: bool,
+) -> Report:
     return Report(
         dataset=spec.name,
         asset=ASSET,
-        partition=partition,
+        partition=version.partition,
         version=version.number,
-        created=commit.created,
+        created=created,
         content_hash=version.content_hash,
         rows=version.num_rows,
-        rejects=reasons,
+        rejects=dict(reasons),
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - began,
-        metadata=metadata,
-        findings=findings,
+        metadata=_facts(outcome, reasons),
+        findings=admit(spec, ASSET, _draft(version.partition, version.num_rows, outcome, reasons)),
     )
 
 
 def _previous(spec: DatasetSpec, partition: str, store: ShardStore, asked: str) -> Version | None:
-    """The version that an incremental read can build on, None where everything must be read."""
-    source = spec.source
-    if source.updated_field is None or source.pipeline is not None or source.collections is not None:
+    """The latest version, where it is whole and of the same query."""
+    try:
+        version = store.latest(spec.name, ASSET, partition)
+    except DamagedFile:
         return None
-    version = store.latest(spec.name, ASSET, partition)
     if version is None or version.provenance.query_fingerprint != asked:
         return None
     return version

@@ -21,40 +21,60 @@ from assets.progress import silent
 
 IDS_TOGETHER = 2_000
 DRAIN_SECONDS = 60.0
+MOST_CHANGES = 2_000_000
+"""Of so many changed documents the `_id` values fit the memory budget."""
 
 
 def changed_ids(
-    client: MongoClient[Any], database: str, collection: str, since: Timestamp, until: Timestamp
+    client: MongoClient[Any],
+    database: str,
+    collection: str,
+    since: Timestamp,
+    until: Timestamp,
+    *,
+    most: int = MOST_CHANGES,
+    max_seconds: float | None = None,
 ) -> set[bytes]:
-    """`_id` of every document that was written between two cluster times, from the change stream.
+    """`_id` of every document that was written after one cluster time and up to another.
+
+    Parameters
+    ----------
+    most
+        How many may be gathered in memory.
+    max_seconds
+        How long it may take in all; without it, as long as events come.
 
     Raises
     ------
     ChangesLost
-        The server's log does not reach back so far, or the collection was dropped or renamed.
+        The server's log does not reach back so far, the collection was dropped or renamed, or there is too
+        much to gather.
     """
     found: set[bytes] = set()
     stages = [{"$project": {"operationType": 1, "documentKey": 1, "clusterTime": 1}}]
     where = f"{database}.{collection}"
-    deadline = time.monotonic() + DRAIN_SECONDS
+    deadline = time.monotonic() + (max_seconds or DRAIN_SECONDS)
     try:
         with client[database][collection].watch(
-            stages, start_at_operation_time=since, max_await_time_ms=500, comment="shardmill replay"
+            stages, start_at_operation_time=since, max_await_time_ms=100, comment="shardmill replay"
         ) as stream:
             while True:
+                reached = token_time(stream.resume_token or {})
+                if reached is not None and reached >= until:
+                    return found
+                if time.monotonic() > deadline:
+                    raise ChangesLost(f"{where}: the change stream did not reach the time of the read")
                 event = stream.try_next()
-                if event is None:
-                    reached = token_time(stream.resume_token or {})
-                    if reached is not None and reached >= until:
-                        return found
-                    if time.monotonic() > deadline:
-                        raise ChangesLost(f"{where}: the change stream did not reach the time of the read")
+                if event is None or event["clusterTime"] <= since:
                     continue
-                deadline = time.monotonic() + DRAIN_SECONDS
+                if max_seconds is None:
+                    deadline = time.monotonic() + DRAIN_SECONDS
                 if event["clusterTime"] > until:
                     return found
                 if "documentKey" not in event:
                     raise ChangesLost(f"{where}: {event['operationType']} while it was read; run it again")
+                if len(found) >= most:
+                    raise ChangesLost(f"{where}: more than {most} documents changed while it was read")
                 found.add(raw_id(event["documentKey"]["_id"]))
     except OperationFailure as error:
         raise ChangesLost(

@@ -10,11 +10,12 @@ from typing import Any
 from bson.timestamp import Timestamp
 from pymongo import MongoClient
 
+from assets.mongo.changes import changed_ids
 from assets.mongo.connect import PREFERENCES
 from assets.mongo.errors import ChangesLost, CountDiffers, ReadFailed, SourceError
 from assets.mongo.extract import Pace, Query
 from assets.mongo.fields import Field
-from assets.mongo.incremental import read_newer
+from assets.mongo.incremental import MAX_CHANGED_SHARE, read_newer
 from assets.mongo.indexes import find_hint, index_warning, projected
 from assets.mongo.long_read import LongRead
 from assets.mongo.outcome import Outcome, check_count
@@ -23,10 +24,14 @@ from assets.mongo.ranges import partition_filter
 from assets.mongo.read_plan import Plan, decode_plan, make_plan
 from assets.mongo.server import Guarantee, SnapshotGone, guarantee, snapshot_time
 from assets.mongo.sinks import Sink
+from assets.mongo.unchanged import is_unchanged
 from assets.progress import Progress
 from assets.spec import DatasetSpec
 from assets.spec.source import Source
 from shards import Pieces, Version
+
+LEAST_CHANGES = 1_000
+"""So many changes are replayed however small the partition is."""
 
 
 def piece_bytes(source: Source) -> int:
@@ -72,34 +77,31 @@ class ServerRead:
         )
         self._queries = {name: self._query(name) for name in source.collections or [str(source.collection)]}
 
-    def run(self, open_sink: Callable[[], Sink], previous: Version | None) -> tuple[Sink, Outcome]:
-        """Read into a sink; the sink and how it went.
+    def run(self, open_sink: Callable[[], Sink], previous: Version | None) -> tuple[Sink | None, Outcome]:
+        """Read into a sink; the sink and how it went. None where nothing differs from the version before.
 
         Parameters
         ----------
         open_sink
             Gives an empty sink; called again when a read has to begin anew.
         previous
-            Version of the same query, for incremental reads; None to read everything.
+            Version of the same query; None to read everything.
         """
         first = next(iter(self._queries.values()))
         at = guarantee(self.client, self._database, first.collection, self.cluster_time)
-        updated_field = self.spec.source.updated_field
-        if previous is not None and updated_field is not None and at.cluster_time is not None:
-            sink = open_sink()
-            with suppress(SnapshotGone):
-                outcome = read_newer(
-                    self.client, first, updated_field, self.fields, at, previous, sink, self._pace
-                )
-                if outcome is not None:
-                    return sink, outcome
+        queries = list(self._queries.values())
+        if previous is not None and is_unchanged(self.client, queries, previous, at, self._pace):
+            num_documents = previous.num_rows + len(previous.table("rejects"))
+            return None, Outcome(at, num_documents, mode="unchanged", server_count=num_documents)
+        if previous is not None and (newer := self._newer(first, at, previous, open_sink)) is not None:
+            return newer
         kept = self._kept_plan()
         if kept is not None:
             with suppress(SnapshotGone, ChangesLost, CountDiffers):  # of no use any more: begin anew
-                return self._carry_out(kept, open_sink)
+                return self._go_on(kept, at, open_sink)
         self.pieces.remove()
         span_bytes = 2 * piece_bytes(self.spec.source)
-        plan = make_plan(self._database, list(self._queries.values()), at, self._pace, span_bytes)
+        plan = make_plan(self._database, queries, at, self._pace, span_bytes)
         try:
             return self._carry_out(plan, open_sink)
         except CountDiffers:
@@ -115,6 +117,48 @@ class ServerRead:
                 "pipeline end in $merge and read the collection that it makes"
             ) from None
 
+    def _newer(
+        self, query: Query, at: Guarantee, previous: Version, open_sink: Callable[[], Sink]
+    ) -> tuple[Sink, Outcome] | None:
+        """Read on top of the version before, where that can be done and is worth it."""
+        source = self.spec.source
+        if source.updated_field is None or source.pipeline is not None or source.collections is not None:
+            return None
+        if at.cluster_time is None:
+            return None
+        sink = open_sink()
+        with suppress(SnapshotGone):
+            outcome = read_newer(
+                self.client, query, source.updated_field, self.fields, at, previous, sink, self._pace
+            )
+            if outcome is not None:
+                return sink, outcome
+        return None
+
+    def _go_on(self, plan: Plan, at: Guarantee, open_sink: Callable[[], Sink]) -> tuple[Sink, Outcome]:
+        """Read what an earlier run did not come to, and what has changed between its time and now.
+
+        Raises
+        ------
+        ChangesLost, CountDiffers, SnapshotGone
+            It has to begin anew.
+        """
+        began, until = plan.at.cluster_time, at.cluster_time
+        assert began is not None
+        if until is None:
+            raise SnapshotGone
+        most = max(LEAST_CHANGES, int(MAX_CHANGED_SHARE * sum(filter(None, plan.expected.values()))))
+        is_changed = False
+        for query in self._queries.values():
+            is_changed |= bool(
+                changed_ids(self.client, query.database, query.collection, began, until, most=most)
+            )
+        if not is_changed:
+            return self._carry_out(plan, open_sink)
+        if self.spec.source.pipeline is not None:
+            raise SnapshotGone
+        return self._replayed(plan, open_sink)
+
     def _carry_out(self, plan: Plan, open_sink: Callable[[], Sink]) -> tuple[Sink, Outcome]:
         """Read a plan at its time or, where that is gone and changes can be replayed, at a later one."""
         sink = open_sink()
@@ -123,6 +167,10 @@ class ServerRead:
         except SnapshotGone:
             if self.spec.source.pipeline is not None:
                 raise
+        return self._replayed(plan, open_sink)
+
+    def _replayed(self, plan: Plan, open_sink: Callable[[], Sink]) -> tuple[Sink, Outcome]:
+        """Read a plan, its time or later, and then what has changed since."""
         sink = open_sink()
         read = self._read(plan)
         read.renew = self._present

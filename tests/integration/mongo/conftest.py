@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from assets.mongo.fields import Field, ListOf
 from assets.spec import DatasetSpec
@@ -34,6 +35,7 @@ def make_spec(database: str, **source: Any) -> DatasetSpec:
             "source": given,
             "partitions": partitions,
             "columns": {"value": {"kind": "number", "path": "value"}},
+            "checks": {"max_reject_share": 1},
         }
     )
 
@@ -78,6 +80,21 @@ def expected_rows(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for number in documents
         if isinstance(number["value"], int)
     ]
+
+
+@contextmanager
+def counted(database: Database[Any]) -> Iterator[list[int]]:
+    """Documents that the server sends to reads of `things` inside the block, as it has noted itself."""
+    database.command("profile", 2)
+    found: list[int] = []
+    try:
+        yield found
+    finally:
+        database.command("profile", 0)
+        asked = {"ns": f"{database.name}.things", "command.comment": "shardmill things/all"}
+        stages: list[dict[str, Any]] = [{"$match": {**asked, "op": {"$in": ["query", "getmore"]}}}]
+        stages.append({"$group": {"_id": None, "n": {"$sum": "$nreturned"}}})
+        found += [row["n"] for row in database["system.profile"].aggregate(stages)]
 
 
 class Once:

@@ -94,6 +94,7 @@ def test_every_shape_of_dump_equals_the_server(
         archive({"things": ENCODED})[:40],
         gzip.compress(b"".join(ENCODED))[:-100],
     ],
+    ids=["cut", "rest", "too long", "too short", "archive cut", "archive header", "gzip cut"],
 )
 def test_a_damaged_dump_publishes_nothing(store: ShardStore, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "things.bson"

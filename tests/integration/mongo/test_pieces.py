@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from assets.mongo.build import build_documents
 from shards import ShardStore
 from tests.integration.mongo.conftest import (
     FIELDS,
+    counted,
     expected_rows,
     make_documents,
     make_spec,
@@ -56,21 +55,6 @@ def put_down(store: ShardStore) -> list[Path]:
     return list(Path(store.root).glob("things/documents/data/all/pieces-*/range_*"))
 
 
-@contextmanager
-def counted(database: Database[Any]) -> Iterator[list[int]]:
-    """Documents that the server sends to reads of `things` inside the block, as it has noted itself."""
-    database.command("profile", 2)
-    found: list[int] = []
-    try:
-        yield found
-    finally:
-        database.command("profile", 0)
-        asked = {"ns": f"{database.name}.things", "command.comment": "shardmill things/all"}
-        stages: list[dict[str, Any]] = [{"$match": {**asked, "op": {"$in": ["query", "getmore"]}}}]
-        stages.append({"$group": {"_id": None, "n": {"$sum": "$nreturned"}}})
-        found += [row["n"] for row in database["system.profile"].aggregate(stages)]
-
-
 def test_a_killed_read_goes_on_in_its_snapshot(
     things: Database[Any], mongo_uri: str, store: ShardStore, tmp_path: Path
 ) -> None:
@@ -79,8 +63,6 @@ def test_a_killed_read_goes_on_in_its_snapshot(
     whole = build_documents(spec, "all", FIELDS, client=things.client, store=undisturbed)
     assert whole.metadata["ranges"] > 5
     kill_in_the_middle(mongo_uri, things.name, store)
-    things["things"].update_many({}, {"$set": {"value": -1}})
-    things["things"].delete_many({"_id": {"$lt": 100}})
     with counted(things) as sent:
         report = build_documents(spec, "all", FIELDS, client=things.client, store=store)
     assert report.metadata["mode"] == "full"
@@ -92,6 +74,24 @@ def test_a_killed_read_goes_on_in_its_snapshot(
     assert len(rejects_of(store)) == 60
     assert report.content_hash == whole.content_hash
     assert content(store) == content(undisturbed)
+    nothing_is_left(store)
+
+
+def test_changes_since_the_kill_are_read_too(
+    things: Database[Any], mongo_uri: str, store: ShardStore, tmp_path: Path
+) -> None:
+    kill_in_the_middle(mongo_uri, things.name, store)
+    things["things"].update_many({"_id": {"$gte": 100, "$lt": 300}}, {"$set": {"value": -1}})
+    things["things"].delete_many({"_id": {"$lt": 100}})
+    things["things"].insert_many([{**one, "_id": one["_id"] + 10_000} for one in DOCUMENTS[:50]])
+    spec = make_spec(things.name)
+    report = build_documents(spec, "all", FIELDS, client=things.client, store=store)
+    assert report.metadata["mode"] == "ranges and replay"
+    assert report.metadata["changed"] == 350
+    assert 0 < report.metadata["kept"] < len(DOCUMENTS)
+    fresh = ShardStore(tmp_path / "fresh")
+    whole = build_documents(spec, "all", FIELDS, client=things.client, store=fresh)
+    assert report.content_hash == whole.content_hash
     nothing_is_left(store)
 
 

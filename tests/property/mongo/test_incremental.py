@@ -40,6 +40,7 @@ def spec_of(database: str) -> DatasetSpec:
             "source": {"database": database, "collection": "things", "updated_field": "updated"},
             "partitions": {"by": "static", "field": "part", "values": ["x", "y"]},
             "columns": {"value": {"kind": "number", "path": "value"}},
+            "checks": {"max_reject_share": 1},
         }
     )
 
