@@ -198,7 +198,10 @@ class ShardDataset(Dataset[Sample]):
         feed = DatasetFeed(
             self.opened, order, self.forms, self._pool, read_only=self.read_only, fits=self.fits
         )
-        group = feed.group(feed.resolve(0, wanted), [len(wanted)])
+        rows = feed.resolve(0, wanted)
+        if feed.advises:
+            feed.advise(rows)
+        group = feed.group(rows, [len(wanted)])
         batch = feed.batches(Group(feed.fits(group.dense), group.cells, group.ends))[0]
         return batch if self.transform is None else self.transform(batch)
 

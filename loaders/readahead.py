@@ -54,16 +54,12 @@ class ReadAhead:
         """Ask for the pages of `rows` of open shards, if they are not in memory."""
         if not len(rows):
             return
-        bases = {shard: array.__array_interface__["data"][0] for shard, array in arrays.items()}
-        if isinstance(shards, int):
-            addresses = bases[shards] + rows * self._row_bytes
-        else:
-            table = np.zeros(max(bases) + 1, np.int64)
-            table[list(bases)] = list(bases.values())
-            addresses = table[shards] + rows * self._row_bytes
+        used, place = np.unique(shards, return_inverse=True)
+        bases = np.array([arrays[shard].__array_interface__["data"][0] for shard in used.tolist()], np.int64)
+        addresses = bases[place] + rows * self._row_bytes
         if self._absent(addresses):
-            for shard in np.unique(shards).tolist():
-                self._tell(bases[shard], arrays[shard].nbytes)
+            for shard, base in zip(used.tolist(), bases.tolist(), strict=True):
+                self._tell(base, arrays[shard].nbytes)
         elif not self._faulted():
             return
         for start, stop in self._runs(np.sort(addresses)):
