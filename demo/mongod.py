@@ -116,6 +116,8 @@ class Mongod:
         Further keyword arguments for `MongoClient`, for instance TLS files.
     key_file
         Key file shared by the members of a set with `auth`; one is made in `dbpath` when absent.
+    cache_gb
+        Memory of its cache, GB.
 
     Notes
     -----
@@ -135,6 +137,7 @@ class Mongod:
         client_options: Mapping[str, Any] | None = None,
         key_file: str | os.PathLike[str] | None = None,
         binary: Path | None = None,
+        cache_gb: float = CACHE_GB,
     ) -> None:
         self.dbpath = Path(dbpath).resolve()
         self.port = port
@@ -148,6 +151,7 @@ class Mongod:
         self._any_port = port == 0
         self._key_file = Path(key_file) if key_file else None
         self._binary = binary
+        self._cache_gb = cache_gb
 
     @property
     def address(self) -> str:
@@ -222,7 +226,7 @@ class Mongod:
     def _command(self) -> list[str]:
         command = [str(self._binary or find_binary()), "--dbpath", str(self.dbpath), "--port", str(self.port)]
         command += ["--bind_ip", HOST, "--nounixsocket", "--logpath", str(self.log_path), "--logappend"]
-        command += ["--wiredTigerCacheSizeGB", str(CACHE_GB)]
+        command += ["--wiredTigerCacheSizeGB", str(self._cache_gb)]
         # A primary would wait 15 s for clients to move on when it is asked to stop; here nobody can.
         command += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         if self.replica_set:
