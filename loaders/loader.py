@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 GROUP_BYTES = 4 << 20
 RESOLVED_AT_ONCE = 8192  # positions
-ADVISED_BYTES = (
-    32 << 20
-)  # of rows that are asked for together, one to two times this before they are gathered
+ADVISED_BYTES = 32 << 20  # of rows that are asked for together, one to two times this ahead
 
 
 class ShardLoader:
@@ -318,8 +316,8 @@ class LoaderIterator(Iterator[Batch]):
 class _Work:
     """What a loader thread does for one group of steps.
 
-    Positions are resolved, and narrow columns gathered, for many steps at once, because that costs little more
-    than for one; the latest stretches are remembered, as threads work on neighbouring groups.
+    Positions are resolved, and narrow columns gathered, for many steps at once, because that costs little
+    more than for one; the latest stretches are remembered, as threads work on neighbouring groups.
     """
 
     def __init__(
@@ -328,7 +326,7 @@ class _Work:
         self._feed, self._stage, self._meter, self._plan = feed, made, meter, plan
         self._epoch, self._size, self._ahead = epoch, size, ahead
         self._stretch = size * max(1, RESOLVED_AT_ONCE // (size * plan.batch_size))
-        self._resolved = lru_cache(maxsize=ahead + 2)(self._resolve)
+        self._resolved = lru_cache(maxsize=ahead + 3)(self._resolve)
         self._narrow = lru_cache(maxsize=2)(self._gather)
         group_bytes = max(feed.row_bytes() * plan.batch_size * size, 1)
         self._advised = max(min(ADVISED_BYTES // group_bytes, self._stretch // size), ahead)
@@ -341,21 +339,27 @@ class _Work:
     def _gather(self, stretch: int) -> Group | None:
         return self._feed.narrow(self._resolved(stretch)[0]) if self._stretch > self._size else None
 
-    def _bounds(self, number: int) -> tuple[int, list[int]]:
-        """Give the stretch of a group, and where in it the group and each of its batches end."""
+    def _group(self, number: int) -> tuple[Resolved, int, list[int]]:
+        """Give the samples of a group, its stretch, and where in that it begins and each batch ends."""
         stretch, first = divmod(number * self._size, self._stretch)
-        return stretch, self._resolved(stretch)[1][first : first + self._size + 1]
+        resolved, edges = self._resolved(stretch)
+        ends = edges[first : first + self._size + 1]
+        return resolved[..., ends[0] : ends[-1]], stretch, ends
+
+    def _advise(self, first: int, last: int) -> None:
+        last = min(last, -(-self._plan.num_steps // self._size))
+        if first < last:
+            rows = [self._group(number)[0] for number in range(first, last)]
+            self._feed.advise(np.concatenate(rows, axis=-1))
 
     def __call__(self, number: int) -> Ready:
         """Make the batches of a group."""
         began = time.perf_counter()
         self._feed.look_ahead(self._epoch, self._plan.position_after(number * self._size))
-        if (number + self._ahead) * self._size < self._plan.num_steps:
-            stretch, ends = self._bounds(number + self._ahead)
-            self._feed.advise(self._resolved(stretch)[0][..., ends[0] : ends[-1]])
-        stretch, ends = self._bounds(number)
+        if self._feed.advises and number % self._advised == 0:
+            self._advise(number + self._advised if number else 0, number + 2 * self._advised)
+        rows, stretch, ends = self._group(number)
         start, stop = ends[0], ends[-1]
-        rows = self._resolved(stretch)[0][..., start:stop]
         narrow = self._narrow(stretch)
         if narrow is not None:
             narrow = narrow.cut(start, stop)
