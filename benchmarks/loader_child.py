@@ -31,18 +31,22 @@ class Ours:
         self.made: dict[Any, Any] = {}
 
     def epoch(self, shuffle: bool, workers: int, number: int, **options: Any) -> Any:
-        """Make a loader; `workers` are threads, except for the stock DataLoader."""
-        stock = options.pop("stock", False)
-        key = (stock, *sorted(options.items()))
+        """Begin the next epoch of a loader; `workers` are threads, except for torch's DataLoader."""
+        key = (shuffle, workers, *sorted(options.items()))
         if key not in self.made:
-            self.made[key] = self.dataset(self.store / self.kind, **options)
-        if stock:
-            loader = torch.utils.data.DataLoader(
-                self.made[key], batch_size=data.BATCH_SIZE, shuffle=shuffle, num_workers=workers
-            )
-        else:
-            loader = self.made[key].loader(data.BATCH_SIZE, shuffle=shuffle, seed=number, num_threads=workers)
-        return iter(loader)
+            stock = options.pop("stock", False)
+            dataset = self.dataset(self.store / self.kind, **options)
+            if stock:
+                self.made[key] = torch.utils.data.DataLoader(
+                    dataset,
+                    batch_size=data.BATCH_SIZE,
+                    shuffle=shuffle,
+                    num_workers=workers,
+                    persistent_workers=workers > 0,
+                )
+            else:
+                self.made[key] = dataset.loader(data.BATCH_SIZE, shuffle=shuffle, num_threads=workers)
+        return iter(self.made[key])
 
 
 def run(participant: Any, command: dict[str, Any], number: int) -> float:
