@@ -1,9 +1,11 @@
-"""Data of `benchmarks.extract`: documents of 21 mixed members and about 940 bytes, a few of them unfit."""
+"""Data of `benchmarks.extract`: documents of 22 mixed members and 940 bytes, one in a thousand unfit."""
 
 from __future__ import annotations
 
 import datetime
+import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,9 @@ from assets.mongo.fields import Field, ListOf, Struct
 
 BAD_EVERY = 1_000
 FIRST_SECOND = 1_760_000_000
-WORDS = [
-    "amber",
-    "basalt",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "granite",
-    "harbor",
-    "indigo",
-    "juniper",
-    "krill",
-    "lichen",
-]
+TEXT = "amber basalt cedar delta ember fjord granite harbor indigo juniper krill lichen meadow nettle opal"
+WORDS = f"{TEXT} pebble quartz reed spruce über straße naïve café 東京".split()
+COUNTRIES = ("DE", "US", "JP", "FR", "BR")
 
 
 def make_fields() -> list[Field]:
@@ -77,56 +68,76 @@ def peer_schema() -> Any:
 
 def make_document(number: int, rng: random.Random, vector: list[float]) -> dict[str, Any]:
     """One document."""
-    moment = datetime.datetime(2025, 10, 9) + datetime.timedelta(milliseconds=number * 2592)
+    moment = datetime.datetime(2025, 10, 9) + datetime.timedelta(seconds=number * 2)
     oid = (FIRST_SECOND + number // 4).to_bytes(4, "big") + number.to_bytes(8, "big")
     document: dict[str, Any] = {
         "_id": ObjectId(oid),
-        "user_id": rng.randrange(1_000_000),
-        "seq": Int64(number),
-        "age": rng.choice([None, rng.randrange(18, 90)]),
-        "label": rng.randrange(10),
-        "score": rng.random(),
-        "price": round(rng.uniform(1, 1_000), 2),
-        "rating": rng.random() * 5 if number % 3 else None,
-        "name": f"{rng.choice(WORDS)} {rng.choice(WORDS)}",
-        "category": rng.choice(WORDS),
-        "country": rng.choice(["DE", "FR", "ÖS", "日本"]),
-        "text": " ".join(rng.choices(WORDS, k=16)),
+        "user_id": rng.randrange(100_000),
+        "seq": Int64((1 << 33) + 7 * number),
+    }
+    if (chance := rng.random()) < 0.95:
+        document["age"] = None if chance < 0.05 else rng.randrange(18, 78)
+    document |= {"label": rng.randrange(10), "score": rng.random(), "price": round(rng.uniform(1, 1_000), 2)}
+    if (chance := rng.random()) < 0.97:
+        document["rating"] = math.nan if chance < 0.02 else rng.random() * 5
+    document |= {
+        "name": f"user name {number % 9973}",
+        "category": f"cat_{number % 57}",
+        "country": COUNTRIES[number % 5],
+        "text": " ".join(rng.choices(WORDS, k=18)),
         "active": rng.random() < 0.5,
         "created_at": moment,
-        "updated_at": moment + datetime.timedelta(hours=3),
-        "tags": rng.choices(WORDS, k=rng.randrange(5)),
-        "addr": {"city": rng.choice(WORDS), "zip": "12345", "geo": {"lat": 47.1, "lon": 8.5}},
-        "meta": {"w": 640, "h": 480},
-        "amount": Decimal128("12.50"),
+        "updated_at": moment + datetime.timedelta(seconds=rng.randrange(86_400)),
+        "tags": rng.sample(WORDS, rng.randrange(6)) if rng.random() > 0.02 else None,
+    }
+    if rng.random() > 0.01:
+        geo = {"lat": rng.uniform(-90, 90), "lon": rng.uniform(-180, 180)}
+        document["addr"] = {"city": WORDS[number % 20], "zip": f"{number % 99_999:05d}", "geo": geo}
+    document["meta"] = {"w": 640, "h": 480}
+    if rng.random() > 0.3:
+        document["opt"] = Int64(rng.randrange(10**12))
+    document |= {
+        "amount": Decimal128(f"{rng.randrange(10**6) / 100:.2f}"),
         "thumb": rng.randbytes(16),
         "emb": vector,
     }
-    if number % 4 == 0:
-        document["opt"] = Int64(number)
     if number % BAD_EVERY == 7:
-        name, value = [("user_id", "17"), ("meta", "640x480"), ("emb", vector[:31]), ("score", "0.5")][
-            number // BAD_EVERY % 4
-        ]
-        document[name] = value
+        document |= SPOILED[number // BAD_EVERY % len(SPOILED)](document)
     return document
+
+
+SPOILED: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    lambda document: {"user_id": "17"},
+    lambda document: {"score": "0.5"},
+    lambda document: {"name": 5},
+    lambda document: {"created_at": "2025-10-09T00:00:00Z"},
+    lambda document: {"emb": [*document["emb"][:5], "x", *document["emb"][6:]]},
+    lambda document: {"emb": document["emb"][:31]},
+    lambda document: {"emb": "n/a"},
+    lambda document: {"meta": "640x480"},
+    lambda document: {"meta": {"w": "640", "h": 480}},
+    lambda document: {"user_id": 17.9},
+    lambda document: {"price": None},
+    lambda document: {"category": None},
+    lambda document: {"active": "yes"},
+)
 
 
 def make_dump(path: Path, num_documents: int) -> None:
     """Write documents end to end, unless the file is there."""
-    marker = path.with_suffix(f".{num_documents}")
-    if marker.exists():
+    if path.exists():
         return
     rng, vectors = random.Random(1), np.random.default_rng(1)
-    with path.open("wb") as file:
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
         for number in range(num_documents):
             vector = vectors.standard_normal(32).tolist()
             file.write(bson.encode(make_document(number, rng, vector)))
-    marker.touch()
+    unfinished.rename(path)
 
 
 def load(collection: Collection[Any], path: Path) -> None:
-    """Insert the documents of a dump."""
+    """Insert the documents of a dump, and make the index of a date."""
     data = path.read_bytes()
     place, pending = 0, []
     while place < len(data):
@@ -136,3 +147,4 @@ def load(collection: Collection[Any], path: Path) -> None:
         if len(pending) == 5_000 or place == len(data):
             collection.insert_many(pending, ordered=False)
             pending = []
+    collection.create_index("updated_at")
