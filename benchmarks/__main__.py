@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.harness import ROOT, Figure, table
 
-NAMES = ("extract", "images", "records", "format", "loader", "refresh", "scale", "gpu")
+NAMES = ("extract", "images", "records", "format", "loader", "outofcore", "remote", "refresh", "scale", "gpu")
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
