@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial as bind
@@ -18,6 +16,7 @@ from assets.mongo.coerce import Patches
 from assets.mongo.errors import BrokenBatch
 from assets.mongo.fields import Field
 from assets.mongo.plan import VARIABLE, Scope, Target
+from assets.mongo.pool import Pool
 from assets.mongo.rejects import Reject, read_rejects
 from assets.mongo.schema import arrow_type, fields_schema
 from assets.mongo.tables import Tables
@@ -47,6 +46,8 @@ class Columns:
         Most rows a batch may have.
     flush_bytes
         A batch is closed after the call of `feed` in which this many bytes of BSON are reached.
+    pool
+        Where buffers are taken from, to share them among columns that follow one another.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Columns:
         *,
         max_rows: int = 16_384,
         flush_bytes: int = 32 << 20,
+        pool: Pool | None = None,
     ) -> None:
         self._tables = Tables(fields)
         self.fields = tuple(fields)
@@ -69,14 +71,13 @@ class Columns:
         self._flush_bytes = flush_bytes
         self._fed_bytes = 0
         self._last_place = 0
-        self._pool = _Pool()
+        self._pool = pool or Pool()
         self._patches = Patches(self._tables)
         self._valid: dict[int, npt.NDArray[np.uint8]] = {}
         self._data: dict[int, npt.NDArray[np.uint8]] = {}
         self._offsets: dict[int, npt.NDArray[np.int64]] = {}
         self._tables.put(self._tables.base + layout.STATE_MAX_ROWS, max_rows)
-        for target in self._tables.targets:
-            self._provide(target, FIRST_ENTRIES, FIRST_BYTES)
+        self._is_provided = False
 
     def feed(
         self,
@@ -113,6 +114,8 @@ class Columns:
         tables.put(state + layout.STATE_END, address + stop)
         tables.put(state + layout.STATE_ARRAY, array)
         while True:
+            if not self._is_provided:
+                self._provide_all()
             status = walk(state)
             if status == layout.GROW:
                 self._grow()
@@ -148,8 +151,7 @@ class Columns:
         arrays = self._arrays(self._tables.root, num_rows)
         for scope_at in (self._tables.address[id(scope)] for scope in self._scopes()):
             self._tables.put(scope_at + layout.SCOPE_COUNT, 0)
-        for target in self._tables.targets:
-            self._renew(target)
+        self._give_up()
         self.num_rows += num_rows
         self.hand_over(bind(self._sink, pa.RecordBatch.from_arrays(arrays, schema=self.schema)))
 
@@ -236,10 +238,20 @@ class Columns:
         self._tables.put(at + layout.TARGET_LENGTH, 0)
         self._point(target, capacity)
 
-    def _renew(self, target: Target) -> None:
-        at = self._tables.address[id(target)]
-        num_bytes = len(self._data[at]) if at in self._data else 0
-        self._provide(target, self._tables.get(at + layout.TARGET_CAPACITY), num_bytes)
+    def _provide_all(self) -> None:
+        """Give every target buffers as large as the last ones were, also of other columns with this pool."""
+        for number, target in enumerate(self._tables.targets):
+            self._provide(target, *self._pool.sizes.get(number, (FIRST_ENTRIES, FIRST_BYTES)))
+        self._is_provided = True
+
+    def _give_up(self) -> None:
+        """Hold no buffers any more; those lent to Arrow arrays come back to the pool by themselves."""
+        for number, at in enumerate(self._tables.address[id(target)] for target in self._tables.targets):
+            num_bytes = len(self._data[at]) if at in self._data else 0
+            self._pool.sizes[number] = self._tables.get(at + layout.TARGET_CAPACITY), num_bytes
+        for held in (self._valid, self._data, self._offsets):
+            held.clear()
+        self._is_provided = False
 
     def _point(self, target: Target, capacity: int) -> None:
         tables = self._tables
@@ -285,30 +297,3 @@ class Columns:
         width = self._tables.get(at + layout.TARGET_WIDTH)
         data = self._pool.lend(self._data[at], length * width)
         return pa.Array.from_buffers(type_, length, [valid, data])
-
-
-class _Pool:
-    """Buffers that come back when the last Arrow array over them is gone, since fresh pages are slow."""
-
-    def __init__(self) -> None:
-        self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
-        self._lent: dict[int, weakref.ref[npt.NDArray[np.generic]]] = {}
-
-    def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
-        size = 1 << max(6, (num_bytes - 1).bit_length())
-        free = self._free[size]
-        return free.pop() if free else np.empty(size, np.uint8)
-
-    def give(self, buffer: npt.NDArray[np.uint8]) -> None:
-        self._free[buffer.nbytes].append(buffer.view(np.uint8))
-
-    def lend(self, buffer: npt.NDArray[np.generic], length: int) -> pa.Buffer:
-        """A read-only Arrow buffer of the first entries, over the same memory."""
-        lent = buffer[:length]
-
-        def give_back(_: object, key: int = id(lent)) -> None:
-            self._lent.pop(key, None)
-            self.give(buffer.view(np.uint8))
-
-        self._lent[id(lent)] = weakref.ref(lent, give_back)
-        return pa.py_buffer(lent)
