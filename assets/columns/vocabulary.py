@@ -2,28 +2,51 @@
 
 Code 0 is unknown and has the value null. The vocabulary of the last snapshot comes first; new values follow,
 those with the most train rows first, ties in order of the values. A value gets a code once `minimum_count`
-train rows have it.
+train rows that a snapshot keeps have it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assets.columns.build import PENDING
 from assets.columns.kinds.category import ARROW, vocabulary_table
 from assets.spec.columns import CategoryColumn
 from shards import Version
 
 
+def counts_in_train(name: str, records: Version, rows: npt.NDArray[np.bool_] | None) -> dict[Any, int]:
+    """Count the values of a partition in its train rows, or in the given ones."""
+    table = records.table(vocabulary_table(name)).read()
+    if rows is None:
+        numbers = table["num_train"].to_numpy()
+    else:
+        numbers, first = np.zeros(table.num_rows, np.int64), 0
+        for batch in records.table(PENDING).batches():
+            local = batch.column(name).filter(pa.array(rows[first : first + batch.num_rows])).drop_null()
+            numbers += np.bincount(local.to_numpy(), minlength=len(numbers))
+            first += batch.num_rows
+    return dict(zip(table["value"].to_pylist(), numbers.tolist(), strict=True))
+
+
 def extend_vocabulary(
-    name: str, column: CategoryColumn, records: Iterable[Version], previous: Version | None
+    name: str, column: CategoryColumn, found: Iterable[Mapping[Any, int]], previous: Version | None
 ) -> pa.Array:
-    """Give the vocabulary of a snapshot: values in the order of their codes; `previous` is the one before."""
+    """Give the vocabulary of a snapshot: values in the order of their codes.
+
+    Parameters
+    ----------
+    found
+        Train rows of every value, partition by partition.
+    previous
+        The snapshot before.
+    """
     known: list[Any] = [None]
     kind = ARROW[column.type]
     if previous is not None and name in previous.vocabularies:
@@ -31,9 +54,8 @@ def extend_vocabulary(
         if before.type == kind and len(before) and not before[0].is_valid:
             known = before.to_pylist()
     counts: Counter[Any] = Counter()
-    for version in records:
-        table = version.table(vocabulary_table(name)).read()
-        counts.update(dict(zip(table["value"].to_pylist(), table["num_train"].to_pylist(), strict=True)))
+    for one in found:
+        counts.update(one)
     have = set(known[1:])
     new = [value for value, count in counts.items() if count >= column.minimum_count and value not in have]
     new.sort(key=lambda value: (-counts[value], value))

@@ -321,6 +321,8 @@ def test_pictures_alone_are_split_fitted_and_compared(store: ShardStore) -> None
     with store.begin("made", "images") as attempt:
         attempt.column(Column("image", "npy", "|u1", (2, 2, 3), kind="image")).append(pixels)
         attempt.column(Column("image__source", "npy", "<u8", (2,), kind="hash")).append(sources)
+        of_rows = np.tile(np.array([10, 10, 20, 30, 20, 40, 90], "<u8"), (6, 1))
+        attempt.column(Column("image__sums", "npy", "<u8", (7,), kind="vector")).append(of_rows)
         attempt.validity(np.array([True, True, True, False, True, True]))
         attempt.commit(inputs={"documents": 1}, statistics={"image": {"train": sums}})
     build_snapshot(spec, ["all"], store=store)
