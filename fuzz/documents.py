@@ -3,8 +3,9 @@
     python -m fuzz.documents [--num 1000000] [--seed 0]
 
 A document that `bson.decode` refuses must be rejected; one that it accepts must give exactly what
-`fuzz.reference` says, a row or a reject. Every document ends at an unreadable page, so that a read behind its
-end kills the process.
+`fuzz.reference` says, a row or a reject. Documents are walked alone and in groups, one behind the other or as
+elements of an array, and every group ends at an unreadable page, so that a read behind its end kills the
+process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import struct
 import sys
 import time
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import bson
@@ -53,6 +56,11 @@ FIELDS = [
     Field("words", "words.*", ListOf("string"), required=False),
     Field("boxes", "objects.*.box", ListOf(ListOf("float64", 2)), required=False),
     Field("mixed", "mixed", ListOf("raw"), required=False),
+    Field("a name of 15 ch", "a name of 15 ch", "int64", required=False),
+    Field("one of 16 chars.", "one of 16 charsX", "string", required=False),
+    Field("long", "a name that is longer than two words of memory", "timestamp", required=False),
+    Field("moments", "moments", ListOf("timestamp"), required=False),
+    Field("small", "small", ListOf("int64"), required=False, minimum=-3, maximum=90),
     Field("either", "either", AnyOf(("string", "float64", "binary", "objectid")), required=False),
     Field(
         "nested",
@@ -68,8 +76,13 @@ FIELDS = [
     ),
 ]
 ORACLE: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+MOMENT = datetime.datetime(2024, 2, 29)
+MOMENTS = {"when": pa.int64(), "long": pa.int64(), "moments": pa.large_list(pa.int64())}
 PROT_NONE = 0
 NUM_TOGETHER = 500
+GROUPS = [1, 1, 1, 2, 7, 20]
+"""Documents that are walked by one call."""
+
 INTERESTING = [0, 1, -1, 2, 4, 5, 12, 16, 127, 128, 255, 256, 1 << 16, (1 << 31) - 1, -(1 << 31), 1 << 30]
 
 
@@ -92,7 +105,7 @@ def make_document(rng: random.Random) -> bytes:
     document: dict[str, Any] = {
         "_id": rng.choice([ObjectId(), 7, "id", None, {"a": 1}, Int64(1 << 40), uuid_value(rng), 1.5]),
         "whole": rng.choice([1, -3, Int64(1 << 41), Int64(1 << 20)]),
-        "real": rng.choice([0.5, float("nan"), float("inf"), 3, Int64(1 << 53), Int64((1 << 53) + 1), -0.0]),
+        "real": rng.choice([*4 * [0.5, math.nan, math.inf, 3, Int64(1 << 53), -0.0], Int64((1 << 53) + 1)]),
         "unsigned": rng.choice([0, 5, Int64((1 << 63) - 1), None]),
         "flag": rng.random() < 0.5,
         "when": datetime.datetime(2024, 1, 1) + datetime.timedelta(milliseconds=rng.randrange(1 << 40)),
@@ -120,11 +133,16 @@ def make_document(rng: random.Random) -> bytes:
         "place": rng.choice(
             [{"city": text, "position": {"latitude": 47.5, "z": 1}}, {"position": None}, None, {}]
         ),
-        "vector": rng.choice([[1.0, 2.0, 3], [], [0.5] * 3, None]),
+        "vector": rng.choice([*5 * [[1.0, 2.0, 3], [0.5] * 3, None], []]),
         "numbers": [rng.randrange(-100, 100) for _ in range(rng.randrange(12))],
-        "words": rng.choice([["a", text], [], None]),
+        "words": rng.choice([["a", text], [], None, [text[:size] for size in range(rng.randrange(14))]]),
         "objects": rng.choice([[{"box": [1.0, 2.0], "n": 1}, {"box": [3.0, 4]}], [], None]),
         "mixed": rng.choice([[1, "a", None, {"x": []}], []]),
+        "a name of 15 ch": rng.choice([1, Int64(-1), None]),
+        "one of 16 charsX": "é" * rng.randrange(3) + "x" * rng.randrange(20),
+        "a name that is longer than two words of memory": MOMENT,
+        "moments": [MOMENT] * rng.choice([0, 1, 9, 11, 12, 105]),
+        "small": [rng.choice([rng.randrange(-3, 91), Int64(7)]) for _ in range(rng.choice([0, 1, 3, 12]))],
         "either": rng.choice(["s", 1.5, 3, b"bytes", ObjectId(), None]),
         "nested": rng.choice([{"a": 1, "b": [{"c": text}, {}], "pair": [1, "x"]}, {"a": 2, "b": []}, None]),
         "other": rng.choice([{"k" * rng.randrange(20): [1, 2, {"q": text}]}, [[[[]]]], "other", 1]),
@@ -187,7 +205,7 @@ def mutate(rng: random.Random, document: bytes) -> bytes:
 class Guarded:
     """Memory whose end is followed by a page that cannot be read."""
 
-    def __init__(self, num_bytes: int = 1 << 16) -> None:
+    def __init__(self, num_bytes: int = 1 << 17) -> None:
         self.size = num_bytes
         self._map = mmap.mmap(-1, num_bytes + mmap.PAGESIZE)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
@@ -212,14 +230,21 @@ def oracle_accepts(data: bytes) -> bool:
     return True
 
 
-def expected_row(data: bytes) -> dict[str, Any] | None:
-    """The row that a document gives, None for a reject."""
+def expect(data: bytes) -> tuple[str, dict[str, Any] | None]:
+    """What becomes of a document: `invalid`, `rejected` or `rows`, and its row."""
     if not oracle_accepts(data):
-        return None
+        return "invalid", None
     try:
-        return extract(data, FIELDS)
+        return "rows", extract(data, FIELDS)
     except Unfit:
-        return None
+        return "rejected", None
+
+
+def frame(group: Sequence[bytes], is_array: bool) -> bytes:
+    """Documents end to end, or as the elements of an array."""
+    if not is_array:
+        return b"".join(group)
+    return b"".join(b"\x03%d\0%b" % pair for pair in enumerate(group))
 
 
 def rows_of(batches: list[pa.RecordBatch]) -> list[dict[str, Any]]:
@@ -227,10 +252,62 @@ def rows_of(batches: list[pa.RecordBatch]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for batch in batches:
         batch.validate(full=True)
-        place = batch.schema.get_field_index("when")
-        batch = batch.set_column(place, "when", batch.column("when").cast(pa.int64()))
+        for name, type_ in (
+            ("when", pa.int64()),
+            ("long", pa.int64()),
+            ("moments", pa.large_list(pa.int64())),
+        ):
+            place = batch.schema.get_field_index(name)
+            batch = batch.set_column(place, name, batch.column(name).cast(type_))
         rows += batch.to_pylist()
     return rows
+
+
+class Walk:
+    """The walker under test, and the memory that it reads."""
+
+    def __init__(self) -> None:
+        self._guarded = Guarded()
+        self._batches: list[pa.RecordBatch] = []
+        self._columns = Columns(FIELDS, self._batches.append)
+
+    def rejects(self, group: Sequence[bytes], is_array: bool) -> int:
+        """Walk documents that lie at the very end of the memory; how many are rejected."""
+        before = self._columns.num_rejects
+        start = self._guarded.put(frame(group, is_array))
+        self._columns.feed(self._guarded.view, start, self._guarded.size, array=is_array)
+        return self._columns.num_rejects - before
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows since the last call."""
+        self._columns.take_rejects()
+        self._columns.flush()
+        rows = rows_of(self._batches)
+        self._batches.clear()
+        return rows
+
+
+def compare(walk: Walk, rng: random.Random, documents: Sequence[bytes]) -> Counter[str]:
+    """Walk documents and compare what becomes of them; counts of it."""
+    expected = [expect(document) for document in documents]
+    place = 0
+    while place < len(documents):
+        size, is_array = rng.choice(GROUPS), rng.random() < 0.3
+        group = documents[place : place + size]
+        wanted = sum(row is None for _, row in expected[place : place + size])
+        got = walk.rejects(group, is_array)
+        if got != wanted:
+            told = ", ".join(outcome for outcome, _ in expected[place : place + size])
+            text = "\n".join(document.hex() for document in group)
+            raise AssertionError(f"{got} rejected, {wanted} expected ({told})\n{text}")
+        place += size
+    pairs = [
+        pair for pair in zip(documents, (row for _, row in expected), strict=True) if pair[1] is not None
+    ]
+    for got_row, (document, wanted_row) in zip(walk.rows(), pairs, strict=True):
+        if arrow_value(got_row) != arrow_value(wanted_row):
+            raise AssertionError(f"got {got_row}\nwanted {wanted_row}\n{document.hex()}")
+    return Counter(outcome for outcome, _ in expected)
 
 
 def run(num_documents: int, seed: int) -> dict[str, int]:
@@ -239,43 +316,17 @@ def run(num_documents: int, seed: int) -> dict[str, int]:
     Raises
     ------
     AssertionError
-        With the document in hexadecimal, when the walker and the oracle disagree.
+        With the documents in hexadecimal, when the walker and the oracle disagree.
     """
     rng = random.Random(seed)
-    guarded = Guarded()
-    batches: list[pa.RecordBatch] = []
-    columns = Columns(FIELDS, batches.append)
-    counts = {"documents": 0, "invalid": 0, "rejected": 0, "rows": 0}
+    walk = Walk()
+    counts: Counter[str] = Counter()
     seeds = [make_document(rng) for _ in range(200)]
-    while counts["documents"] < num_documents:
-        expected: list[tuple[bytes, dict[str, Any]]] = []
-        for _ in range(min(NUM_TOGETHER, num_documents - counts["documents"])):
-            document = mutate(rng, rng.choice(seeds))
-            counts["documents"] += 1
-            row = expected_row(document)
-            before = columns.num_rejects
-            columns.feed(guarded.view, guarded.put(document), guarded.size)
-            rejected = columns.num_rejects > before
-            if rejected != (row is None):
-                said = columns.rejects[-1] if rejected else "a row"
-                valid = oracle_accepts(document)
-                raise AssertionError(f"walker: {said}; oracle: valid={valid}, row={row}\n{document.hex()}")
-            if row is None:
-                counts["rejected" if oracle_accepts(document) else "invalid"] += 1
-            else:
-                counts["rows"] += 1
-                expected.append((document, row))
-        columns.take_rejects()
-        columns.flush()
-        rows = rows_of(batches)
-        batches.clear()
-        if len(rows) != len(expected):
-            raise AssertionError(f"{len(rows)} rows instead of {len(expected)}")
-        for row, (document, wanted) in zip(rows, expected, strict=True):
-            if arrow_value(row) != arrow_value(wanted):
-                raise AssertionError(f"got {row}\nwanted {wanted}\n{document.hex()}")
+    for start in range(0, num_documents, NUM_TOGETHER):
+        size = min(NUM_TOGETHER, num_documents - start)
+        counts += compare(walk, rng, [mutate(rng, rng.choice(seeds)) for _ in range(size)])
         seeds[rng.randrange(len(seeds))] = make_document(rng)
-    return counts
+    return {"documents": counts.total(), **counts}
 
 
 def main() -> int:
