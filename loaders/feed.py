@@ -225,16 +225,18 @@ class DatasetFeed:
     def batches(self, group: Group) -> list[Batch]:
         """Cut a group into batches, columns in the order of the dataset."""
         edges = list(pairwise([0, *group.ends]))
+        sizes = [stop - start for start, stop in edges]
         batches: list[Batch] = [{} for _ in edges]
         for name, column in self._opened.columns.items():
             if name in group.dense:
-                parts = torch.split(group.dense[name], [stop - start for start, stop in edges])
+                whole = group.dense[name]
+                parts = torch.split(whole, sizes) if len(sizes) > 1 else (whole,)
                 for batch, part in zip(batches, parts, strict=True):
                     batch[name] = part
                 continue
             with column.watch.copying():
                 for batch, (start, stop) in zip(batches, edges, strict=True):
-                    cut = group.cells[name].slice(start, stop)
+                    cut = group.cells[name].slice(start, stop) if len(sizes) > 1 else group.cells[name]
                     batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
         return batches
 

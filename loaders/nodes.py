@@ -24,7 +24,8 @@ Shards: TypeAlias = "npt.NDArray[np.int64] | int"
 Arrays: TypeAlias = Mapping[int, pa.Array]
 
 LONG = 32  # elements of an average list from which on each list is copied by itself
-LONG_TEXT = 64  # bytes of an average text, likewise
+LONG_TEXT = 128  # bytes of an average text, likewise
+TEXTS_AT_ONCE = 1024  # so that the index of their bytes stays in the processor's cache
 
 
 class Node(Protocol):
@@ -221,16 +222,25 @@ class _TextNode:
             bounds += np.arange(len(bounds))  # a gap of one byte after each, see `cells.Text`
         values = np.zeros(int(bounds[-1]), np.uint8)
         if self._bytes is not None:
-            first = self._bytes.starts[shards] + starts
-            if len(values) > LONG_TEXT * len(rows):
-                copy_runs(self._bytes.parts, first, lengths, values, bounds[:-1])
-            else:
-                index = flat_index(first, bounds)
-                gaps = bounds[1:] - 1 if self._is_string else bounds[:0]
-                index[gaps] = 0  # any byte that is mapped
-                np.take(self._bytes.parts, index, mode="clip", out=values)
-                values[gaps] = 0
+            self._copy(self._bytes.starts[shards] + starts, lengths, bounds, values)
         return cells.Text(values, bounds, self._bits.gather(shards, rows), self._is_string)
+
+    def _copy(self, first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]) -> None:
+        """Copy texts from `first` on to where they belong in `values`, which is zero."""
+        assert self._bytes is not None
+        parts = self._bytes.parts
+        if len(values) > LONG_TEXT * len(first):
+            copy_runs(parts, first, lengths, values, bounds[:-1])
+            return
+        for start in range(0, len(first), TEXTS_AT_ONCE):
+            stop = min(start + TEXTS_AT_ONCE, len(first))
+            low, high = int(bounds[start]), int(bounds[stop])
+            edges = bounds[start : stop + 1] - low
+            index = flat_index(first[start:stop], edges)
+            gaps = edges[1:] - 1 if self._is_string else edges[:0]
+            index[gaps] = 0  # any byte that is mapped
+            np.take(parts, index, mode="clip", out=values[low:high])
+            values[low:high][gaps] = 0
 
 
 class _ListNode:

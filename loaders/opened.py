@@ -120,6 +120,8 @@ class Opened:
 
     def fits_on(self, dense: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Apply the fits of the snapshot to tensors of any rows, on the device where they are."""
+        if not self.fitted:
+            return dense
         device = next(iter(dense.values())).device if dense else torch.device("cpu")
         if device not in self._fits_by_device:
             self._fits_by_device[device] = copy.deepcopy(self._fits).to(device).requires_grad_(False)

@@ -54,24 +54,32 @@ class ReadAhead:
         """Ask for the pages of `rows` of open shards, if they are not in memory."""
         if not len(rows):
             return
-        used, place = np.unique(shards, return_inverse=True)
-        bases = np.array([arrays[shard].__array_interface__["data"][0] for shard in used.tolist()], np.int64)
-        addresses = bases[place] + rows * self._row_bytes
-        if self._absent(addresses):
-            for shard, base in zip(used.tolist(), bases.tolist(), strict=True):
-                self._tell(base, arrays[shard].nbytes)
-        elif not self._faulted():
+        few = slice(None, None, -(-len(rows) // SAMPLES))
+        absent = self._absent(
+            self._addresses(arrays, shards if isinstance(shards, int) else shards[few], rows[few])
+        )
+        if not absent and not self._faulted():
             return
+        if absent:
+            for shard in np.unique(shards).tolist():
+                self._tell(arrays[shard].__array_interface__["data"][0], arrays[shard].nbytes)
+        addresses = self._addresses(arrays, shards, rows)
         for start, stop in self._runs(np.sort(addresses)):
             for part in range(start, stop, LONGEST_BYTES):
                 length = min(LONGEST_BYTES, stop - part)
                 library = _holding if length <= SHORT_BYTES else _releasing
                 library.madvise(part, length, mmap.MADV_WILLNEED)
 
+    def _addresses(self, arrays: Mapping[int, npt.NDArray[Any]], shards: Rows | int, rows: Rows) -> Rows:
+        used, place = np.unique(shards, return_inverse=True)
+        bases = np.array([arrays[shard].__array_interface__["data"][0] for shard in used.tolist()], np.int64)
+        found: Rows = bases[place] + rows * self._row_bytes
+        return found
+
     def _absent(self, addresses: Rows) -> bool:
         """Whether one of a few rows is not in memory."""
         found = ctypes.create_string_buffer(1)
-        for address in addresses[:: -(-len(addresses) // SAMPLES)].tolist():
+        for address in addresses.tolist():
             middle = address + self._row_bytes // 2
             if not _holding.mincore(middle - middle % PAGE, PAGE, found) and not found.raw[0] & 1:
                 return True
