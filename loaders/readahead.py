@@ -26,6 +26,7 @@ import numpy.typing as npt
 from loaders.files import Rows
 
 PATIENCE = 4
+CALM = 3  # times that nobody looks after all was in memory, unless a page was not
 SAMPLES = 8  # rows that are looked at
 MIN_ROW_BYTES = 4096  # smaller rows share pages; the system's own read-ahead does as well
 BRIDGED_BYTES = 64 << 10  # a gap that is read, because a request of its own costs as much
@@ -54,11 +55,16 @@ class ReadAhead:
         """Ask for the pages of `rows` of open shards, if they are not in memory."""
         if not len(rows):
             return
+        faulted, calm = self._faulted(), getattr(self._thread, "calm", 0)
+        if calm and not faulted:
+            self._thread.calm = calm - 1
+            return
         few = slice(None, None, -(-len(rows) // SAMPLES))
         absent = self._absent(
             self._addresses(arrays, shards if isinstance(shards, int) else shards[few], rows[few])
         )
-        if not absent and not self._faulted():
+        if not absent and not faulted:
+            self._thread.calm = CALM
             return
         if absent:
             for shard in np.unique(shards).tolist():
