@@ -217,7 +217,7 @@ def _measure(suite: Suite, cast: Cast) -> None:
         peers=cast.each_afresh(first=True, workers=0),
         goals={"ours": "<= 0.15"},
         warm_up=False,
-        rounds=3,
+        rounds=min(suite.rounds, 3),
     )
     seconds = 60 * cast.seconds
     suite.leg(
@@ -287,17 +287,18 @@ def _cold(suite: Suite, cast: Cast) -> None:
 
     plain = cold(cast.bare, True, 0)
     goals: Any = {"vs_limit": ">= 1.1"}
+    few = min(suite.rounds, 3)
     for threads in (1, 2):
         ours = cold(cast.ours, True, threads)
         leg = f"images shuffled, cold, {threads} threads"
-        suite.leg(leg, unit="samples/s", ours=ours, limit=plain, goals=goals, warm_up=False, rounds=3)
+        suite.leg(leg, unit="samples/s", ours=ours, limit=plain, goals=goals, warm_up=False, rounds=few)
     suite.leg(
         "images block shuffled, cold, 2 threads",
         unit="samples/s",
         ours=cold(cast.ours, "block", 2),
         limit=plain,
         warm_up=False,
-        rounds=3,
+        rounds=few,
     )
 
 
