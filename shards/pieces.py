@@ -46,11 +46,14 @@ class Pieces:
         self._found: dict[str, list[tuple[str, int]]] | None = None
 
     def put(self, name: str, parts: Sequence[Buffer]) -> None:
-        """Put a piece down durably; OSError when it cannot be."""
+        """Put a piece down; OSError when it cannot be.
+
+        It outlives the process. A crash of the machine may leave less of it, which its hash tells, so that no
+        time is spent on making durable what is removed soon.
+        """
         names.check_name(name, "piece")
         self._directories.ensure(self._parent)
         self._storage.make_directory(self.directory)  # every time: another build may have removed it
-        self._storage.sync_directory(self._parent)
         hashed = xxhash.xxh3_128()
         path = f"{self.directory}/{name}.{secrets.token_hex(8)}"
         with contextlib.closing(self._storage.create(path)) as file:
@@ -58,8 +61,8 @@ class Pieces:
                 hashed.update(part)
                 file.write(part)
             file.write(hashed.digest())
-            file.sync()
-        self._storage.sync_directory(self.directory)
+            if not self._storage.in_place:
+                file.sync()  # only then an object is there; a file outlives its writer without
 
     def get(self, name: str) -> memoryview | None:
         """Content of a piece that was there when the first one was asked for, mapped; None for none whole."""

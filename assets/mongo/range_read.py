@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +17,19 @@ from assets.mongo.columns import Columns
 from assets.mongo.extract import Extraction, Pace, Query, Resume
 from assets.mongo.fields import Field
 from assets.mongo.pieces import Piece, decode, encode
+from assets.mongo.pool import Pool
 from assets.mongo.read_plan import Part, Plan
 from assets.mongo.schema import ID, documents_schema
 from assets.mongo.server import Guarantee, SnapshotGone
 from assets.mongo.side_by_side import Emit, in_order
 from assets.progress import Progress, silent
 from shards import Pieces
+
+LASTING_SECONDS = 10.0
+"""What was read before is read again sooner than it is put down."""
+
+PIECES_PER_SPAN = 4
+"""Pieces that a range of the expected size has; so many of a range wait for those before them."""
 
 REJECT_BYTES = 400
 """About what a reject takes in memory."""
@@ -70,10 +78,13 @@ class RangeRead:
     """Tells pieces of this plan from those of others."""
     lost: OSError | None = None
     """Why pieces could not be put down any more, if so."""
+    pool: Pool = field(default_factory=Pool)
+    _unsaid: bytes | None = None
+    _lasting_from: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Generator[tuple[Part, Piece], None, None]:
-        """All pieces with their parts, in order; at most two a thread are in memory.
+        """All pieces with their parts, in order; those of about one range a thread are in memory.
 
         Raises
         ------
@@ -83,10 +94,10 @@ class RangeRead:
         if self.pieces is not None:
             plan = self.plan.encode()
             self.label = xxhash.xxh3_64_hexdigest(plan)
-            if self.pieces.get("plan") is None:
-                self._put(self.pieces, "plan", plan)
+            self._unsaid = plan if self.pieces.get("plan") is None else None
+            self._lasting_from = time.monotonic() + (0 if self.plan.is_lasting else LASTING_SECONDS)
         tasks = [partial(self._read, number, part) for number, part in enumerate(self.plan.parts)]
-        return in_order(tasks, self.num_threads)
+        return in_order(tasks, self.num_threads, PIECES_PER_SPAN)
 
     def _read(self, number: int, part: Part, emit: Emit[tuple[Part, Piece]]) -> None:
         """One range: what was put down, then the rest."""
@@ -106,8 +117,12 @@ class RangeRead:
         return None if data is None else decode(data, documents_schema(self.fields))
 
     def put(self, number: int, position: int, piece: Piece) -> None:
-        """Put a piece down, if pieces are kept."""
-        if self.pieces is not None and self.lost is None:
+        """Put a piece down, if pieces are kept and the read lasts long enough."""
+        if self.pieces is not None and self.lost is None and time.monotonic() >= self._lasting_from:
+            with self._lock:
+                plan, self._unsaid = self._unsaid, None
+            if plan is not None:
+                self._put(self.pieces, "plan", plan)
             data = encode(piece, documents_schema(self.fields))
             self._put(self.pieces, self._name(number, position), data)
 
@@ -152,7 +167,9 @@ class _Range:
         self._read, self._number, self._part, self._position = read, number, part, position
         self._emit = emit
         self._rows: list[pa.RecordBatch] = []
-        self._columns = Columns([ID, *read.fields], self._rows.append, flush_bytes=read.piece_bytes)
+        self._columns = Columns(
+            [ID, *read.fields], self._rows.append, flush_bytes=read.piece_bytes, pool=read.pool
+        )
         query = read.queries[part.collection].within(part.span)
         self._extraction = Extraction(read.client, query, read.plan.at, self._columns, read.pace)
         self._extraction.start = start

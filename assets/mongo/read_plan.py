@@ -16,8 +16,8 @@ from assets.mongo.ids import EXACT
 from assets.mongo.server import Guarantee, SnapshotGone, count
 from assets.mongo.splits import WHOLE, Span, size_of, split
 
-LASTING_BYTES = 256 << 20
-"""A read of less, at full speed, is over before putting pieces down would pay."""
+LASTING_BYTES = 1 << 30
+"""Of a read of so much, pieces are put down from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Plan:
     expected
         Documents that the server counts at that time, by collection; None where a pipeline makes them.
     is_lasting
-        Whether it takes so long that a retry should not do it again.
+        Whether it will surely take so long that a retry should not do it again.
     """
 
     at: Guarantee

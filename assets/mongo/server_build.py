@@ -19,7 +19,7 @@ from assets.mongo.incremental import MAX_CHANGED_SHARE, read_newer
 from assets.mongo.indexes import find_hint, index_warning, projected
 from assets.mongo.long_read import LongRead
 from assets.mongo.outcome import Outcome, check_count
-from assets.mongo.range_read import RangeRead
+from assets.mongo.range_read import PIECES_PER_SPAN, RangeRead
 from assets.mongo.ranges import partition_filter
 from assets.mongo.read_plan import Plan, decode_plan, make_plan
 from assets.mongo.server import Guarantee, SnapshotGone, guarantee, snapshot_time
@@ -35,8 +35,8 @@ LEAST_CHANGES = 1_000
 
 
 def piece_bytes(source: Source) -> int:
-    """BSON of a piece: at most five a cursor are in memory, in one form or another."""
-    return (source.memory_budget_mb << 20 >> 4) // source.cursors
+    """BSON of a piece: some eight of them a cursor are in memory, and buffers twice as large as needed."""
+    return (source.memory_budget_mb << 20 >> 6) // source.cursors
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class ServerRead:
             with suppress(SnapshotGone, ChangesLost, CountDiffers):  # of no use any more: begin anew
                 return self._go_on(kept, at, open_sink)
         self.pieces.remove()
-        span_bytes = 2 * piece_bytes(self.spec.source)
+        span_bytes = PIECES_PER_SPAN * piece_bytes(self.spec.source)
         plan = make_plan(self._database, queries, at, self._pace, span_bytes)
         try:
             return self._carry_out(plan, open_sink)
@@ -215,7 +215,7 @@ class ServerRead:
             self._queries,
             self.fields,
             self._pace,
-            self.pieces if plan.is_lasting else None,
+            None if plan.at.cluster_time is None else self.pieces,
             piece_bytes(self.spec.source),
             self.spec.source.cursors,
             progress=self.progress,
