@@ -3,7 +3,7 @@
 The store is a directory of shards behind nginx: it answers the GET requests of S3 by `sendfile`, takes little
 from the processors that it shares with what is measured, and can give every connection a bound as object
 stores have one. The plain downloads use the same client and leave the files on the same disk: objects as
-ranges, sixteen at once (the faster, so it is the limit), and whole objects in eight threads.
+ranges, sixteen at once, and whole objects in eight threads; the faster one is the limit.
 """
 
 from __future__ import annotations
@@ -218,8 +218,8 @@ def main() -> int:
                 f"one epoch in blocks, cold cache, server {how}",
                 unit="samples/s",
                 ours=small.cold,
-                limit=small.ranges,
-                peers={"whole objects": small.objects},
+                limit=limit,
+                peers=other,
                 goals={"vs_limit": ">= 0.9"},
             )
         use(ports[0])
