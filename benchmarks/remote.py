@@ -210,8 +210,9 @@ def main() -> int:
         write(runs[-1].store, runs[-1].dataset, num_rows)
     small, large = runs
     with servers(suite.directory / "store") as ports:
-        for port, how in zip(
-            ports, ("as fast as it goes", f"{CONNECTION_MB} MB/s a connection"), strict=True
+        for port, how, limit, other in (
+            (ports[0], "as fast as it goes", small.objects, {"ranges": small.ranges}),
+            (ports[1], f"{CONNECTION_MB} MB/s a connection", small.ranges, {"objects": small.objects}),
         ):
             use(port)
             suite.leg(
