@@ -22,6 +22,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 LOCATION = "shardmill"
 T = TypeVar("T")
 
+DAEMON = """
+import dagster._daemon.controller as controller
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2  # a backfill is looked at every 30 s otherwise
+from dagster._daemon.cli import main
+main()
+"""
 LAUNCH = """
 mutation($params: ExecutionParams!) {
   launchPipelineExecution(executionParams: $params) {
@@ -38,7 +44,7 @@ query($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
 } } }"""
 RUNS = """
 query { runsOrError(limit: 200) { ... on Runs { results {
-  runId status jobName tags { key value } assetSelection { path } } } } }"""
+  runId status jobName startTime endTime tags { key value } assetSelection { path } } } } }"""
 BACKFILL = """
 mutation($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -54,7 +60,13 @@ ASSET = """
 query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
   groupName description kinds staleStatus owners { __typename ... on TeamAssetOwner { team } }
   partitionStats { numMaterialized numPartitions numFailed }
-  metadataEntries { __typename label }
+  metadataEntries { __typename label
+    ... on TableSchemaMetadataEntry { schema { columns { name type description } } }
+    ... on TableColumnLineageMetadataEntry {
+      lineage { columnName columnDeps { assetKey { path } columnName } } }
+  }
+  internalFreshnessPolicy { ... on TimeWindowFreshnessPolicy { failWindowSeconds } }
+  assetObservations(limit: 50) { partition description }
   assetMaterializations(limit: 50) {
     partition runId
     tags { key value }
@@ -142,7 +154,7 @@ class Deployment:
         address = ["-h", "127.0.0.1", "-p", str(self.port)]
         return {
             "webserver": [*python, "dagster_webserver", *workspace, *address],
-            "daemon": [*python, "dagster._daemon", "run", *workspace],
+            "daemon": [sys.executable, "-c", DAEMON, "run", *workspace],
         }
 
     def stop(self) -> None:
@@ -157,18 +169,18 @@ class Deployment:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def _start(self, name: str, command: Sequence[str]) -> None:
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    command,
-                    cwd=self.folder,
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+    def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+        self._processes.append(process)
+        return process
 
     def logs(self) -> str:
         """Return what both processes have written."""

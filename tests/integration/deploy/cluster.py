@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ query($key: String!) { instance { concurrencyLimit(concurrencyKey: $key) { activ
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """A backfill, and the run of it that was killed."""
+    """A backfill, and the runs of it that died: with its host, and alone."""
 
     backfill: str
-    run_id: str
+    with_host: str
+    alone: str
 
 
 def command(program: str, subcommand: str = "") -> Sequence[str]:
@@ -109,12 +111,25 @@ class Cluster(Deployment):
 
     def start_daemon(self) -> None:
         """Start the daemon. It looks for backfills as it starts, and every 30 s from then on."""
-        self._start("daemon", command("dagster-daemon"))
+        self._daemon = self._start("daemon", command("dagster-daemon"))
+
+    def stop_daemon(self) -> None:
+        """Stop the daemon; runs go on."""
+        self._processes.remove(self._daemon)
+        os.killpg(self._daemon.pid, signal.SIGTERM)
+        self._daemon.wait()
 
     def start_worker(self, name: str) -> Worker:
         """Start a worker, in place of the one of that name that there was."""
         self.workers[name] = Worker(name, self.folder, self.environment)
         return self.workers[name]
+
+    def take_part(self, name: str, takes_part: bool) -> None:
+        """Have a worker take runs, or leave them to the others."""
+        control, worker = self._celery.control, [f"run@{name}"]
+        change = control.add_consumer if takes_part else control.cancel_consumer
+        assert change("dagster", destination=worker, reply=True), f"{name} does not answer"
+        time.sleep(2)  # what it asked Redis for before lasts for a second
 
     def stop(self) -> None:
         """End everything."""
