@@ -77,12 +77,7 @@ def moments_of(pixels: npt.NDArray[Any], recipe: Recipe) -> Moments:
     channels = recipe.num_channels
     num_pixels = pixels.size // channels
     if pixels.dtype == np.uint8:
-        wide = pixels.astype(np.uint16)
-        return Moments(
-            num_pixels,
-            [int(total) for total in _totals(pixels, recipe)],
-            [int(total) for total in _totals(np.multiply(wide, wide, out=wide), recipe)],  # 255**2 < 2**16
-        )
+        return _of_bytes(pixels, channels, num_pixels, recipe.layout)
     channels_first = pixels if recipe.layout == "chw" else np.moveaxis(pixels, -1, 0)
     flat = channels_first.reshape(channels, -1)
     if pixels.dtype == np.uint16:
@@ -92,10 +87,13 @@ def moments_of(pixels: npt.NDArray[Any], recipe: Recipe) -> Moments:
     return Moments(num_pixels, values.sum(axis=1).tolist(), np.einsum("ij,ij->i", values, values).tolist())
 
 
-def _totals(values: npt.NDArray[Any], recipe: Recipe) -> Any:
-    """Sum integers of at most 16 bits by channel; whole rows are added at once, which vectorises."""
-    channels = recipe.num_channels
-    if recipe.layout == "chw":
-        return values.reshape(channels, -1).sum(axis=1, dtype=np.uint64)
-    rows = values.reshape(len(values), -1).sum(axis=0, dtype=np.uint32)  # 65,535 rows of 65,025 fit 32 bits
-    return rows.reshape(-1, channels).sum(axis=0, dtype=np.uint64)
+def _of_bytes(pixels: npt.NDArray[np.uint8], channels: int, num_pixels: int, layout: str) -> Moments:
+    from assets.vision.totals import add_bytes  # not at import: decoding children do without the compiler
+
+    sums, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    if layout == "hwc":
+        add_bytes(pixels.reshape(len(pixels), -1), sums, squares)
+    else:
+        for channel in range(channels):
+            add_bytes(pixels[channel], sums[channel : channel + 1], squares[channel : channel + 1])
+    return Moments(num_pixels, [*sums.tolist()], [*squares.tolist()])

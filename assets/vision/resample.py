@@ -24,8 +24,8 @@ _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11 = (np.uint64(number) for number in 
 Pixels = npt.NDArray[np.uint8]
 
 
-def _compiled(function: Any) -> Any:
-    """Compile on first use; kept on disk where there is a place for it."""
+def compiled(function: Any) -> Any:
+    """Compile on first use, to run without the GIL; kept on disk where there is a place for it."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except (
@@ -34,7 +34,7 @@ def _compiled(function: Any) -> Any:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def _weights(size: int, start: float, stop: float, count: int) -> tuple[Any, Any, Any]:
     """First source position, number of them, and weights, for each of `count` results over [start, stop)."""
     scale = (stop - start) / count
@@ -60,7 +60,7 @@ def _weights(size: int, start: float, stop: float, count: int) -> tuple[Any, Any
     return first, number, weights
 
 
-@_compiled
+@compiled
 def _add_rows(rows: Any, first: int, taps: int, weights: Any, line: Any) -> None:
     """Fill `line` with the weighted sum of rows; weights beyond the last tap are zero."""
     last = rows.shape[0] - 1
@@ -80,7 +80,7 @@ def _add_rows(rows: Any, first: int, taps: int, weights: Any, line: Any) -> None
             line[x] += _float(row[x]) * weight
 
 
-@_compiled
+@compiled
 def _add_columns(line: Any, starts: Any, taps: Any, weights: Any, target: Any) -> None:
     """Fill a row of the result with the weighted sums of parts of `line`.
 
@@ -106,7 +106,7 @@ def _add_columns(line: Any, starts: Any, taps: Any, weights: Any, target: Any) -
         target[x, 2] = np.uint8(np.int32(blue))
 
 
-@_compiled
+@compiled
 def resample(pixels: Pixels, left: float, top: float, right: float, bottom: float, result: Pixels) -> None:
     """Resize a part of a picture; releases the GIL.
 
