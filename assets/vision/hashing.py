@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,9 @@ from assets.vision.recipe import Recipe
 NEAR_BITS: Final = 3
 """Pictures whose hashes differ in at most this many bits count as near duplicates."""
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+_EDGES: Final = (0, 11, 22, 33, 44, 54, 64)
+_BANDS: Final = tuple((1 << stop) - (1 << start) for start, stop in itertools.pairwise(_EDGES))
+"""Six bands of bits, as masks; three of them are equal in few pairs of pictures, even among millions."""
 
 
 def difference_hash(pixels: npt.NDArray[Any], recipe: Recipe) -> int:
@@ -30,37 +33,34 @@ def difference_hash(pixels: npt.NDArray[Any], recipe: Recipe) -> int:
 
 
 def num_near_duplicates(hashes: npt.NDArray[np.uint64]) -> int:
-    """Count pictures that have an earlier one within `NEAR_BITS` bits.
+    """Count pictures that have an earlier one within `NEAR_BITS` bits; exact.
 
-    Of 4 bands of 16 bits, at least one is equal in any two hashes that differ in at most 3 bits; so only
-    pictures with an equal band are compared, and each with at most 4,096 earlier ones of it.
+    Two hashes that differ in so few bits are equal in all bands of bits but as many; so for every choice of
+    the other bands, those that are equal in them are compared (multi-index hashing: Norouzi, Punjani and
+    Fleet, 2012). A few times the memory of the hashes is used.
     """
-    duplicate = np.zeros(len(hashes), np.bool_)
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    duplicate |= first[inverse] != np.arange(len(hashes))
-    unique_rows = np.flatnonzero(~duplicate)
-    for band in range(NEAR_BITS + 1):
-        part = (hashes[unique_rows] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
-        order = np.argsort(part, kind="stable")
-        starts = np.flatnonzero(np.diff(part[order], prepend=np.uint64(1 << 20)))
-        for rows in np.split(unique_rows[order], starts[1:]):
-            _mark(hashes, np.sort(rows), duplicate)
-    return int(duplicate.sum())
+    _, first = np.unique(hashes, return_index=True)
+    distinct = hashes[np.sort(first)]
+    is_near = np.zeros(len(distinct), np.bool_)
+    for bands in itertools.combinations(_BANDS, len(_BANDS) - NEAR_BITS):
+        _mark(distinct, np.uint64(sum(bands)), is_near)
+    return len(hashes) - len(distinct) + int(is_near.sum())
 
 
-def _mark(
-    hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.intp], duplicate: npt.NDArray[np.bool_]
-) -> None:
-    """Mark rows of one band that have an earlier near one; a band shared by very many is cut into blocks."""
-    for position in range(1, len(rows)):
-        if duplicate[rows[position]]:
-            continue
-        before = hashes[rows[max(0, position - 4096) : position]]
-        if (_num_bits(before ^ hashes[rows[position]]) <= NEAR_BITS).any():
-            duplicate[rows[position]] = True
-
-
-def _num_bits(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8), axis=1)
-    counted: npt.NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
-    return counted
+def _mark(hashes: npt.NDArray[np.uint64], mask: np.uint64, is_near: npt.NDArray[np.bool_]) -> None:
+    """Mark hashes that are near an earlier one that is equal under the mask."""
+    order = np.argsort(hashes & mask, kind="stable")
+    ordered = hashes[order]
+    keys = ordered & mask
+    positions = np.arange(len(keys))
+    is_first = np.diff(keys, prepend=~keys[:1]) != 0
+    num_earlier = positions - np.maximum.accumulate(np.where(is_first, positions, 0))
+    open_ones, step = np.flatnonzero((num_earlier > 0) & ~is_near[order]), 1
+    while len(open_ones):
+        different = ordered[open_ones] ^ ordered[open_ones - step]
+        for _ in range(NEAR_BITS):
+            different &= different - np.uint64(1)  # clears the lowest bit that is set
+        found = different == 0
+        is_near[order[open_ones[found]]] = True
+        step += 1
+        open_ones = open_ones[~found & (num_earlier[open_ones] >= step)]

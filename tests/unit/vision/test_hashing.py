@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from assets.vision.hashing import NEAR_BITS, difference_hash, num_near_duplicates
@@ -16,18 +18,30 @@ def _hash(image: Image.Image) -> int:
     return difference_hash(np.asarray(image), RECIPE)
 
 
-def test_the_count_is_that_of_comparing_all_with_all() -> None:
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, 300, dtype=np.uint64)
-    for row in range(100, 300):
-        flipped = rng.choice(64, int(rng.integers(0, 6)), replace=False)
-        hashes[row] = hashes[int(rng.integers(100))] ^ sum(
-            (np.uint64(1) << np.uint64(b) for b in flipped), np.uint64(0)
-        )
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_count_is_that_of_comparing_all_with_all(data: st.DataObject) -> None:
+    """Any hashes, and copies of them with a few bits flipped: near, exactly on the bound, and beyond it."""
+    hashes = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
+    for _ in range(data.draw(st.integers(0, 30))):
+        source = hashes[data.draw(st.integers(0, len(hashes) - 1))]
+        flipped = data.draw(st.sets(st.integers(0, 63), max_size=NEAR_BITS + 2))
+        hashes.insert(data.draw(st.integers(0, len(hashes))), source ^ sum(1 << bit for bit in flipped))
     expected = sum(
-        any(int(hashes[row] ^ hashes[before]).bit_count() <= NEAR_BITS for before in range(row))
-        for row in range(300)
+        any((one ^ before).bit_count() <= NEAR_BITS for before in hashes[:row])
+        for row, one in enumerate(hashes)
     )
+    assert num_near_duplicates(np.array(hashes, np.uint64)) == expected
+
+
+def test_many_hashes_of_one_band_are_counted() -> None:
+    """What defeats an index of one band: all hashes share most of their bits."""
+    hashes = np.random.default_rng(0).integers(0, 2**20, 600, dtype=np.uint64) << np.uint64(30)
+    expected = sum(
+        any(int(one ^ before).bit_count() <= NEAR_BITS for before in hashes[:row])
+        for row, one in enumerate(hashes)
+    )
+    assert 0 < expected < 600
     assert num_near_duplicates(hashes) == expected
 
 
