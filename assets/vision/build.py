@@ -18,13 +18,16 @@ from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
 from assets.vision import rejects as rejected
+from assets.vision.blocks import Blocks
 from assets.vision.errors import BuildError, PictureError
-from assets.vision.groups import Group, groups_of
+from assets.vision.groups import Group, groups_of, rows_of_group
+from assets.vision.labels import labels_of
 from assets.vision.output import ImageOutput
 from assets.vision.pipeline import run
 from assets.vision.plan import ImagePlan, fields_of_images, plans_of
 from assets.vision.previous import Previous
 from assets.vision.renderer import Renderer, quiet
+from assets.vision.sheets import rows_shown
 from assets.vision.sources.gather import Gatherer
 from assets.vision.statistics import ImageStatistics
 from assets.vision.tasks import Outcome
@@ -91,7 +94,9 @@ def build_images(
     ):
         build = _Build(spec, plans, documents, previous, attempt)
         table = documents.table("documents")
-        with closing(run(groups_of(table, plans), gatherer, renderer, previous.find, num_threads)) as groups:
+        blocks = Blocks(plans, rows_of_group(plans))
+        running = run(groups_of(table, plans), gatherer, renderer, previous.find, blocks, num_threads)
+        with closing(running) as groups:
             for done in build.write(groups):
                 progress(done, documents.num_rows, "pictures")
         findings = build.check()
@@ -108,7 +113,7 @@ def build_images(
         rejects=dict(build.rejects.by_reason),
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - started,
-        metadata=build.metadata(),
+        metadata={**build.metadata(), "labels": labels_of(spec, table, _shown(version, plans))},
         findings=findings,
     )
 
@@ -146,7 +151,8 @@ class _Build:
             valid = np.ones(len(rows), np.bool_)
             for plan in self._plans:
                 done = outcomes[plan.name]
-                self._outputs[plan.name].write(done, {name: rows.column(name) for name, _ in plan.shapes})
+                shapes = {name: rows.column(name) for name, _ in plan.shapes}
+                self._outputs[plan.name].write(done, shapes, group.block)
                 for at, outcome in enumerate(done):
                     self._note(plan, outcome, rows.column("_id")[at], is_train=bool(is_train[at]))
                 if plan.column.required:
@@ -214,6 +220,12 @@ class _Build:
 
 def _names(plan: ImagePlan) -> list[str]:
     return [plan.name, *(mask.name for mask in plan.masks)]
+
+
+def _shown(version: Version, plans: list[ImagePlan]) -> Iterator[int]:
+    """Rows that contact sheets show."""
+    for plan in plans:
+        yield from rows_shown(version, plan.name).tolist()
 
 
 def _beside(store: ShardStore) -> Path:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 from bson import ObjectId
 
 from assets.spec.images import SourceKind
+from assets.vision.blocks import Block
 from assets.vision.errors import PictureError
 from assets.vision.plan import ImagePlan
 from assets.vision.sources.gather import Key, Wanted
@@ -21,8 +24,8 @@ ROWS: Final = 256
 ROWS_OF_VARYING: Final = 32
 """Pictures that keep their own size may be large; fewer of them wait to be written."""
 
-EMBEDDED_BYTES: Final = 64 << 20
-"""A group ends early when its part of the table is larger than this."""
+GROUP_BYTES: Final = 64 << 20
+"""A group ends early when its part of the table, or its pixels, are larger than this."""
 
 
 @dataclass(slots=True)
@@ -39,12 +42,15 @@ class Group:
         What has to be fetched for them.
     tasks
         One a row and image column.
+    block
+        Memory for their pixels, where the pictures of a column have one shape.
     """
 
     first_row: int
     documents: pa.RecordBatch
     wanted: list[Wanted] = field(default_factory=list)
     tasks: dict[Key, Task] = field(default_factory=dict)
+    block: Block = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
     _missing: dict[Key, int] = field(default_factory=dict)
 
@@ -57,8 +63,16 @@ class Group:
             task.data = data
         else:
             task.masks[name] = data
+        if isinstance(data, bytes):
+            task.fetched_bytes += len(data)
         self._missing[owner] -= 1
         return task if self._missing[owner] == 0 else None
+
+    def make_in(self, block: Block) -> None:
+        """Let all tasks put their pixels into this memory."""
+        self.block = block
+        for task in self.tasks.values():
+            task.out = {name: rows[task.row - self.first_row] for name, rows in block.items()}
 
     def ready(self) -> list[Task]:
         """Tasks for which nothing has to be fetched."""
@@ -86,14 +100,13 @@ class Group:
 
 def groups_of(table: TableReader, plans: list[ImagePlan]) -> Iterator[Group]:
     """Cut a table into groups; only one is in memory at a time."""
-    is_varying = any(plan.recipe.shape is None or plan.column.store == "encoded" for plan in plans)
-    most_rows = ROWS_OF_VARYING if is_varying else ROWS
+    most_rows = rows_of_group(plans)
     row = 0
     for batch in table.batches():
         start = 0
         while start < len(batch):
             part = batch.slice(start, most_rows)
-            while len(part) > 1 and part.nbytes > EMBEDDED_BYTES:
+            while len(part) > 1 and part.nbytes > GROUP_BYTES:
                 part = part.slice(0, len(part) // 2)
             group = Group(row, part)
             for number in range(row, row + len(part)):
@@ -102,6 +115,18 @@ def groups_of(table: TableReader, plans: list[ImagePlan]) -> Iterator[Group]:
             yield group
             start += len(part)
             row += len(part)
+
+
+def rows_of_group(plans: list[ImagePlan]) -> int:
+    """Most rows of a group."""
+    if any(plan.recipe.shape is None or plan.column.store == "encoded" for plan in plans):
+        return ROWS_OF_VARYING
+    row_bytes = sum(
+        math.prod(recipe.shape or ()) * np.dtype(recipe.dtype).itemsize
+        for plan in plans
+        for recipe in (plan.recipe, *(mask.recipe for mask in plan.masks))
+    )
+    return max(1, min(ROWS, GROUP_BYTES // row_bytes))
 
 
 def _located(

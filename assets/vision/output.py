@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assets.vision.blocks import Block
 from assets.vision.moments import Moments
 from assets.vision.plan import ImagePlan, columns_of
 from assets.vision.previous import Previous
@@ -26,7 +27,7 @@ class ImageOutput:
         self._columns = {column.name: column for column in columns_of(plan)}
         self._writers = {name: attempt.column(column) for name, column in self._columns.items()}
 
-    def write(self, outcomes: Sequence[Outcome], shapes: Mapping[str, pa.Array]) -> None:
+    def write(self, outcomes: Sequence[Outcome], shapes: Mapping[str, pa.Array], block: Block) -> None:
         """Append one row an outcome; first fills in what is the same as in the previous version.
 
         Parameters
@@ -35,11 +36,13 @@ class ImageOutput:
             One a row, in row order.
         shapes
             Boxes and points of these rows as the documents have them, by column.
+        block
+            Memory that pictures of one shape were made in.
         """
         plan = self._plan
         self._copy_companions(outcomes)
         for name in (plan.name, *(mask.name for mask in plan.masks)):
-            self._append(name, self._pictures(self._columns[name], outcomes))
+            self._append(name, self._pictures(self._columns[name], outcomes, block))
             self._append(f"{name}__source", _digests(name, outcomes))
         frames = np.array([outcome.frame or (0, 0, 0) for outcome in outcomes], "<i4").reshape(-1, 3)
         self._append(f"{plan.name}__frame", frames)
@@ -73,9 +76,9 @@ class ImageOutput:
             for outcome, value in zip(same, hashes, strict=True):
                 outcome.perceptual = int(value)
 
-    def _pictures(self, column: Column, outcomes: Sequence[Outcome]) -> Any:
+    def _pictures(self, column: Column, outcomes: Sequence[Outcome], block: Block) -> Any:
         if column.encoding == "npy":
-            return self._dense(column, outcomes)
+            return self._dense(column, outcomes, block[column.name][: len(outcomes)])
         same = {o.row: o.same_as[column.name] for o in outcomes if column.name in o.same_as}
         old = self._previous.column(column.name).take(np.array(list(same.values()), np.int64)) if same else []
         copied = dict(zip(same, old, strict=True))
@@ -89,15 +92,15 @@ class ImageOutput:
                 row[:] = outcome.moments.to_row()
         return rows
 
-    def _dense(self, column: Column, outcomes: Sequence[Outcome]) -> npt.NDArray[Any]:
-        rows = np.zeros((len(outcomes), *column.shape), column.dtype)
+    def _dense(self, column: Column, outcomes: Sequence[Outcome], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Complete rows that hold what was made: with what is copied, and zeros where there is no picture."""
         at, same = [], []
         for position, outcome in enumerate(outcomes):
-            if column.name in outcome.pixels:
-                rows[position] = outcome.pixels[column.name]
-            elif column.name in outcome.same_as:
+            if column.name in outcome.same_as:
                 at.append(position)
                 same.append(outcome.same_as[column.name])
+            elif column.name not in outcome.pixels:
+                rows[position] = 0
         if same:
             rows[at] = self._previous.column(column.name).take(np.array(same, np.int64))
         return rows

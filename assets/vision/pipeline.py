@@ -6,11 +6,12 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from assets.vision.blocks import Blocks
 from assets.vision.groups import Group
 from assets.vision.renderer import Renderer
 from assets.vision.sources.gather import Gatherer, Key
@@ -20,6 +21,8 @@ BYTES_IN_FLIGHT: Final = 256 << 20
 """Encoded bytes that are fetched and not yet decoded."""
 
 _GROUPS_PENDING: Final = 2
+_TASKS_AT_ONCE: Final = 8
+"""Tasks that a thread takes together where their pictures are there already; queueing takes the lock."""
 
 _Message: TypeAlias = "tuple[Group, Key, Fetched] | Group | BaseException | None"
 
@@ -72,23 +75,31 @@ class Flow:
 @dataclass(slots=True)
 class _Pending:
     group: Group
-    futures: dict[Key, Future[Outcome]] = field(default_factory=dict)
+    futures: list[Future[list[Outcome]]] = field(default_factory=list)
 
     def outcomes(self) -> dict[str, list[Outcome]]:
         """Outcomes by image column, in row order; waits for them."""
-        done: dict[str, list[Outcome]] = {}
+        done = {(one.row, one.plan.name): one for future in self.futures for one in future.result()}
+        by_column: dict[str, list[Outcome]] = {}
         for key in self.group.tasks:
-            done.setdefault(key[1], []).append(self.futures[key].result())
-        return done
+            by_column.setdefault(key[1], []).append(done[key])
+        return by_column
 
 
 def run(
-    groups: Iterable[Group], gatherer: Gatherer, renderer: Renderer, find: FindRow, num_threads: int = 0
+    groups: Iterable[Group],
+    gatherer: Gatherer,
+    renderer: Renderer,
+    find: FindRow,
+    blocks: Blocks,
+    num_threads: int = 0,
 ) -> Generator[tuple[Group, dict[str, list[Outcome]]], None, None]:
     """Give every group with the outcomes of its tasks, by image column, in row order.
 
     Parameters
     ----------
+    blocks
+        Where pixels are made; a group's are used again once the next group is asked for.
     num_threads
         Decoding threads; 0 for one a processor that this process may use.
     """
@@ -109,16 +120,18 @@ def run(
             group = message if isinstance(message, Group) else message[0]
             if group.first_row not in pending:
                 pending[group.first_row] = started = _Pending(group)
-                for task in group.ready():
-                    _submit(task, started, pool, flow, renderer, find)
+                group.make_in(blocks.take())
+                ready = group.ready()
+                for first in range(0, len(ready), _TASKS_AT_ONCE):
+                    _submit(ready[first : first + _TASKS_AT_ONCE], started, pool, flow, renderer, find)
             if isinstance(message, Group):
                 ended.append(pending.pop(group.first_row))
-                if len(ended) >= _GROUPS_PENDING:
-                    yield _finished(ended)
             elif (complete := group.arrived(message[1], message[2])) is not None:
-                _submit(complete, pending[group.first_row], pool, flow, renderer, find)
+                _submit([complete], pending[group.first_row], pool, flow, renderer, find)
+            if len(ended) >= _GROUPS_PENDING:
+                yield from _finished(ended, blocks)
         while ended:
-            yield _finished(ended)
+            yield from _finished(ended, blocks)
     finally:
         stop.set()
         flow.stop()
@@ -131,28 +144,34 @@ def run(
         fetcher.join()
 
 
-def _finished(ended: deque[_Pending]) -> tuple[Group, dict[str, list[Outcome]]]:
+def _finished(ended: deque[_Pending], blocks: Blocks) -> Iterator[tuple[Group, dict[str, list[Outcome]]]]:
     done = ended.popleft()
-    return done.group, done.outcomes()
+    yield done.group, done.outcomes()
+    blocks.give_back(done.group.block)
 
 
 def _submit(
-    task: Task, pending: _Pending, pool: ThreadPoolExecutor, flow: Flow, renderer: Renderer, find: FindRow
+    tasks: Sequence[Task],
+    pending: _Pending,
+    pool: ThreadPoolExecutor,
+    flow: Flow,
+    renderer: Renderer,
+    find: FindRow,
 ) -> None:
-    fetched = [wanted for wanted in (task.data, *task.masks.values()) if isinstance(wanted, bytes)]
-    num_bytes = sum(map(len, fetched)) if pending.group.wanted else 0
     flow.begin()
 
-    def work() -> Outcome:
-        try:
-            return perform(task, renderer, find)
-        finally:
+    def work() -> list[Outcome]:
+        done = []
+        for task in tasks:
+            done.append(perform(task, renderer, find))
             task.data = None  # the bytes are not needed while the group waits to be written
             task.masks.clear()
+        return done
 
+    fetched_bytes = sum(task.fetched_bytes for task in tasks)
     future = pool.submit(work)
-    future.add_done_callback(lambda _: flow.end(num_bytes))
-    pending.futures[task.row, task.plan.name] = future
+    future.add_done_callback(lambda _: flow.end(fetched_bytes))
+    pending.futures.append(future)
 
 
 def _fetch(

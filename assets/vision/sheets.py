@@ -25,6 +25,17 @@ _RED: Final = (176, 32, 32)
 _ID: Final = re.compile(r'^\{"\$\w+": "?(.*?)"?\}$')
 
 
+def rows_shown(version: Version, column: str, num_pictures: int = 24) -> npt.NDArray[np.int64]:
+    """Rows whose pictures a sheet shows, spread evenly over those that have one."""
+    valid = np.flatnonzero(version.validity())
+    mask = version.columns[column].mask
+    if mask is not None:
+        valid = valid[np.asarray(version.column(mask).read())[valid]]
+    if not len(valid):
+        return valid
+    return valid[np.unique(np.linspace(0, len(valid) - 1, num_pictures).round().astype(np.int64))]
+
+
 def sheet_of(
     version: Version,
     column: str,
@@ -50,13 +61,9 @@ def sheet_of(
     bytes
         A PNG where it has few colours, else a JPEG; None when no row is valid.
     """
-    valid = np.flatnonzero(version.validity())
-    mask = version.columns[column].mask
-    if mask is not None:
-        valid = valid[np.asarray(version.column(mask).read())[valid]]
-    if not len(valid):
+    rows = rows_shown(version, column, num_pictures)
+    if not len(rows):
         return None
-    rows = valid[np.unique(np.linspace(0, len(valid) - 1, num_pictures).round().astype(np.int64))]
     tiles = [
         _tile(picture, (labels or {}).get(int(row), str(row)))
         for row, picture in zip(rows, pictures_of(version.column(column), rows), strict=True)

@@ -26,12 +26,22 @@ FindRow: TypeAlias = Callable[[str, bytes], "int | None"]
 
 @dataclass(slots=True)
 class Task:
-    """One picture of one row, with its masks by name."""
+    """One picture of one row, with its masks by name.
+
+    Parameters
+    ----------
+    fetched_bytes
+        Bytes of it that were fetched, and did not stand in the document.
+    out
+        Where pixels go, by column; for the others memory is made.
+    """
 
     row: int
     plan: ImagePlan
     data: Fetched
     masks: dict[str, Fetched]
+    fetched_bytes: int = 0
+    out: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -127,7 +137,7 @@ def _masks_are_known(task: Task, outcome: Outcome, digest: bytes, find: FindRow)
 def _render(task: Task, data: bytes, renderer: Renderer, outcome: Outcome) -> None:
     plan = task.plan
     recipe = plan.stored_recipe
-    made = renderer.render(data, recipe)
+    made = renderer.render(data, recipe, out=task.out.get(plan.name))
     outcome.frame = (made.width, made.height, made.orientation)
     outcome.moments = moments_of(made.pixels, recipe)
     if plan.column.perceptual_hash:
@@ -144,7 +154,7 @@ def _mask(data: bytes, task: Task, name: str, renderer: Renderer, outcome: Outco
     width, height, orientation = outcome.frame
     plan = next(mask for mask in task.plan.masks if mask.name == name)
     turn = orientation if plan.column.frame == "stored" else 1
-    made = renderer.render(data, plan.recipe, turn)
+    made = renderer.render(data, plan.recipe, turn, task.out.get(name))
     wanted = (width, height) if turn == orientation or orientation < 5 else (height, width)
     if (made.width, made.height) != wanted:
         raise PictureError(
