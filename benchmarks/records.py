@@ -1,9 +1,10 @@
 """Fit and transform of records, from documents on disk to training arrays on disk.
 
-Three numbers standardized, one scaled by its extremes, two vocabularies, one hash, a vector of 32, the split
-by hash. Ours builds the `records` and `snapshot` assets: what the peers do, and checks of every value,
-statistics, duplicates and leaks, files hashed and read back. The limit is Arrow and NumPy written for this
-very table. The first leg leaves writing to the kernel, as the peers do; the second one syncs and publishes.
+Three numbers standardized, one scaled by its extremes, two vocabularies, one hash, a vector of 32, the
+split by hash. Ours builds the `records` and `snapshot` assets: what the peers do, and checks of every
+value, statistics, duplicates and leaks, files hashed and read back. The limit is Arrow and NumPy written
+for this very table, which asks the kernel to write at the end. The first leg leaves writing to the kernel,
+as the peers do; the second one syncs and publishes.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 Each reads the documents from the same mapped files and leaves `.npy` files: dense float32 (rows, 4), codes
 int32 (rows, 3), embeddings float32 (rows, 32) and the split. None of them rejects, checks ranges, keeps
 statistics or publishes a version; what they share with ours is the arithmetic.
+
+Ours uses every core. Arrow and NumPy compute such arrays in one thread, and so do scikit-learn's scalers.
+Hugging Face `map` runs in one process: `num_proc=2` made 0.31M rows/s where one process made 0.64M, on two
+idle cores, since tables and results then pass between processes.
 """
 
 from __future__ import annotations
