@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from loaders.cells import Cells
 from loaders.files import FileWatch, Locator, Place, Rows
 from loaders.pool import Pool
 from loaders.readahead import ReadAhead
-from loaders.span import Buffer, Span, alias, span
+from loaders.span import Buffer, Span, Spanned, alias
 from shards import ColumnReader
 
 TOUCH_SECONDS = 1.0  # between two notes that a shard is in use
@@ -38,44 +38,128 @@ class _Recency:
             self._place.touch(self._reader, np.unique(shards).tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """The shards of a dense column that are mapped, at one moment."""
+class _Shards:
+    """Shards of a column that are mapped; they are added by one thread at a time, and never taken away."""
 
-    arrays: Mapping[int, npt.NDArray[Any]]
-    is_open: npt.NDArray[np.bool_]
-    all_open: bool
-    span: Span | None
+    def __init__(self, num_shards: int) -> None:
+        self.arrays: dict[int, Any] = {}
+        self.is_open = np.zeros(num_shards, np.bool_)
+        self.all_open = False
+
+    def add(self, number: int, array: Any) -> None:
+        """Add a shard."""
+        self.arrays[number] = array
+        self.is_open[number] = True
+        self.all_open = len(self.arrays) == len(self.is_open)
 
 
-class DenseColumn:
-    """A column of rows of one shape, in `.npy` shards.
+class _DenseShards(_Shards):
+    """Arrays, and one span over them."""
 
-    Shards are mapped when a row of theirs is first asked for. Safe from any thread.
-    """
+    def __init__(self, num_shards: int, row_bytes: int) -> None:
+        super().__init__(num_shards)
+        self._buffers = Spanned(num_shards, row_bytes)
+
+    def add(self, number: int, array: npt.NDArray[Any]) -> None:
+        """Add a shard."""
+        self._buffers.add(number, Buffer.of_array(array))
+        super().add(number, array)
+
+    @property
+    def span(self) -> Span | None:
+        """One array over all of them, where rows may be taken from it."""
+        return self._buffers.span
+
+
+class _ArrowShards(_Shards):
+    """Arrow arrays, and their tree of buffers."""
+
+    def __init__(self, num_shards: int, dtype: pa.DataType) -> None:
+        super().__init__(num_shards)
+        self.tree = nodes.node(dtype, num_shards)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self.tree.add(number, array)
+        super().add(number, array)
+
+
+Shards = TypeVar("Shards", bound=_Shards)
+
+
+class _Mapped(Generic[Shards]):
+    """A column whose shards are mapped when a row of theirs is first asked for. Safe from any thread."""
 
     def __init__(self, reader: ColumnReader, place: Place) -> None:
         self.column = reader.column
-        self.dtype = np.dtype(self.column.dtype)
-        self.row_bytes = self.dtype.itemsize * int(np.prod(self.column.shape, dtype=np.int64))
         self.locator = Locator(reader.shard_offsets)
         self.watch = FileWatch(place, reader, self._release)
-        self.read_ahead = ReadAhead(self.row_bytes)
         self.path = reader.path
         self._reader, self._place = reader, place
         self._recency = _Recency(place, reader)
         self._lock = threading.Lock()
-        self._open = _Open({}, np.zeros(self.locator.num_shards, np.bool_), False, None)
-        self._views: dict[int, torch.Tensor] = {}
+        self._open: Shards = self._none()
+
+    def _none(self) -> Shards:
+        """Make what holds shards, without any."""
+        raise NotImplementedError
+
+    def want(self, shard: int) -> int:
+        """Begin to fetch a shard that will be gathered soon; its bytes."""
+        if not self._open.is_open[shard]:
+            self._place.want(self._reader, [shard])
+        return self._reader.file(shard).shard.bytes
+
+    def _ensure(self, shards: Rows | int) -> Shards:
+        """Map these shards; what is mapped then, which stays mapped while it is held."""
+        found = self._open
+        if not found.all_open and not bool(np.all(found.is_open[shards])):
+            wanted = np.unique(shards)
+            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
+            with self._lock:
+                found = self._open
+                for number in wanted.tolist():
+                    if not found.is_open[number]:
+                        array = self._reader.shard(number)
+                        self.watch.add(number)
+                        found.add(number, array)
+        self._recency.used(shards)
+        return found
+
+    def _release(self, shards: list[int]) -> None:
+        """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""
+        with self._lock:
+            self.watch.forget(shards)
+            left = self._none()
+            for number, array in self._open.arrays.items():
+                if number not in shards:
+                    left.add(number, array)
+            self._open = left
+            for shard in shards:
+                self._reader.forget(shard)
+
+
+class DenseColumn(_Mapped[_DenseShards]):
+    """A column of rows of one shape, in `.npy` shards."""
+
+    def __init__(self, reader: ColumnReader, place: Place) -> None:
+        self.dtype = np.dtype(reader.column.dtype)
+        self.row_bytes = self.dtype.itemsize * math.prod(reader.column.shape)
+        super().__init__(reader, place)
+        self.read_ahead = ReadAhead(self.row_bytes)
+
+    def _none(self) -> _DenseShards:
+        return _DenseShards(self.locator.num_shards, self.row_bytes)
 
     def gather(self, rows: Rows, pool: Pool) -> torch.Tensor:
         """Copy rows, numbered over all shards, into a tensor of shape (len(rows), *shape)."""
-        tensor, array = pool.tensor((len(rows), *self.column.shape), self.dtype)
+        shape = (len(rows), *self.column.shape)
         if not len(rows):
-            return tensor
+            return pool.tensor(shape, self.dtype)[0]
         shards, local = self.locator.locate(rows)
         found = self._ensure(shards)
         laid = found.span
+        tensor, array = pool.tensor(shape, self.dtype, (0, 0) if laid is None else laid.bounds)
         with self.watch.copying():
             if laid is not None:
                 laid.take(laid.index(shards, local), array.reshape(len(rows), -1).view(np.uint8))
@@ -90,92 +174,36 @@ class DenseColumn:
         if place is None:
             return None
         shard, first = place
-        found = self._ensure(shard)
+        array = self._ensure(shard).arrays[shard]
         self.watch.check()
-        view = self._views.get(shard)
-        if view is None:
-            view = self._views[shard] = torch.from_numpy(alias(found.arrays[shard]))
-        return view[first : first + stop - start]
+        return torch.from_numpy(alias(array[first : first + stop - start]))
 
     def advise(self, rows: Rows) -> None:
         """Ask the system to read the pages of rows that will be gathered soon."""
-        if self._place.evicts or not self.read_ahead.possible:
+        if self._place.evicts:
             return  # what was fetched lately is in memory
         shards, local = self.locator.locate(rows)
         self.read_ahead.advise(self._ensure(shards).arrays, shards, local)
 
-    def want(self, shard: int) -> int:
-        """Begin to fetch a shard that will be gathered soon; its bytes."""
-        if not self._open.is_open[shard]:
-            self._place.want(self._reader, [shard])
-        return self._reader.file(shard).shard.bytes
-
-    def _ensure(self, shards: Rows | int) -> _Open:
-        """Map these shards; what is mapped then, which stays mapped while it is held."""
-        found = self._open
-        if not found.all_open and not bool(np.all(found.is_open[shards])):
-            wanted = np.unique(shards)
-            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
-            with self._lock:
-                arrays = dict(self._open.arrays)
-                for number in wanted.tolist():
-                    if number not in arrays:
-                        arrays[number] = self._reader.shard(number)
-                        self.watch.add(number)
-                found = self._set_open(arrays)
-        self._recency.used(shards)
-        return found
-
-    def _set_open(self, arrays: Mapping[int, npt.NDArray[Any]]) -> _Open:
-        is_open = np.zeros(self.locator.num_shards, np.bool_)
-        is_open[list(arrays)] = True
-        buffers = {number: Buffer.of_array(array) for number, array in arrays.items()}
-        laid = span(buffers, self.locator.num_shards, self.row_bytes) if buffers else None
-        self._open = _Open(arrays, is_open, bool(is_open.all()), laid)
-        return self._open
-
-    def _release(self, shards: list[int]) -> None:
-        """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""
-        with self._lock:
-            self.watch.forget(shards)
-            for shard in shards:
-                self._reader.forget(shard)
-                self._views.pop(shard, None)
-            self._set_open({n: array for n, array in self._open.arrays.items() if n not in shards})
-
     @staticmethod
-    def _gather_by_shard(found: _Open, shards: Rows, local: Rows, out: npt.NDArray[Any]) -> None:
+    def _gather_by_shard(found: _DenseShards, shards: Rows, local: Rows, out: npt.NDArray[Any]) -> None:
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
             out[here] = np.take(found.arrays[int(shard)], local[here], axis=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenTree:
-    """The shards of an Arrow column that are mapped, at one moment."""
-
-    arrays: Mapping[int, pa.Array]
-    is_open: npt.NDArray[np.bool_]
-    tree: nodes.Node
-
-
-class ArrowColumn:
+class ArrowColumn(_Mapped[_ArrowShards]):
     """A column of Arrow arrays, one a shard: texts, lists, records, pictures of many shapes.
 
-    Shards are mapped, and validated by `shards`, when a row of theirs is first asked for. Safe from any
-    thread.
+    Shards are validated by `shards` when they are mapped.
     """
 
     def __init__(self, reader: ColumnReader, place: Place) -> None:
-        self.column = reader.column
-        self.type: pa.DataType = self.column.pyarrow_type
-        self.locator = Locator(reader.shard_offsets)
-        self.watch = FileWatch(place, reader, self._release)
-        self.path = reader.path
-        self._reader, self._place = reader, place
-        self._recency = _Recency(place, reader)
-        self._lock = threading.Lock()
-        self._open = self._set_open({})
+        self.type: pa.DataType = reader.column.pyarrow_type
+        super().__init__(reader, place)
+
+    def _none(self) -> _ArrowShards:
+        return _ArrowShards(self.locator.num_shards, self.type)
 
     @cached_property
     def row_bytes(self) -> int:
@@ -192,42 +220,6 @@ class ArrowColumn:
             gathered = found.tree.gather(shards, local)
         self.watch.check()
         return gathered
-
-    def want(self, shard: int) -> int:
-        """Begin to fetch a shard that will be gathered soon; its bytes."""
-        if not self._open.is_open[shard]:
-            self._place.want(self._reader, [shard])
-        return self._reader.file(shard).shard.bytes
-
-    def _ensure(self, shards: Rows | int) -> _OpenTree:
-        """Map these shards; what is mapped then, which stays mapped while it is held."""
-        found = self._open
-        if not bool(np.all(found.is_open[shards])):
-            wanted = np.unique(shards)
-            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
-            with self._lock:
-                arrays = dict(self._open.arrays)
-                for number in wanted.tolist():
-                    if number not in arrays:
-                        arrays[number] = self._reader.shard(number)
-                        self.watch.add(number)
-                found = self._set_open(arrays)
-        self._recency.used(shards)
-        return found
-
-    def _set_open(self, arrays: Mapping[int, pa.Array]) -> _OpenTree:
-        is_open = np.zeros(self.locator.num_shards, np.bool_)
-        is_open[list(arrays)] = True
-        self._open = _OpenTree(arrays, is_open, nodes.node(self.type, arrays, self.locator.num_shards))
-        return self._open
-
-    def _release(self, shards: list[int]) -> None:
-        """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""
-        with self._lock:
-            self.watch.forget(shards)
-            for shard in shards:
-                self._reader.forget(shard)
-            self._set_open({n: array for n, array in self._open.arrays.items() if n not in shards})
 
 
 def open_columns(readers: Sequence[ColumnReader], place: Place) -> dict[str, DenseColumn | ArrowColumn]:

@@ -2,12 +2,11 @@
 
 An Arrow array is a tree of flat buffers. Each class here holds one node of that tree over all open shards and
 gathers rows of it; the results are flat buffers again (see `loaders.cells`). No Python object is made per
-row here, and no lock is held while values are copied.
+row here, and no lock is held while values are copied. Shards are added when they are opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,11 +16,10 @@ import pyarrow as pa
 from loaders import cells
 from loaders.errors import InvalidOption
 from loaders.runs import copy_runs, flat_index
-from loaders.span import Buffer, Span, span
+from loaders.span import Buffer, Span, Spanned
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Shards: TypeAlias = "npt.NDArray[np.int64] | int"
-Arrays: TypeAlias = Mapping[int, pa.Array]
 
 LONG = 32  # elements of an average list from which on each list is copied by itself
 LONG_TEXT = 128  # bytes of an average text, likewise
@@ -29,38 +27,32 @@ TEXTS_AT_ONCE = 1024  # so that the index of their bytes stays in the processor'
 
 
 class Node(Protocol):
-    """One node of a tree of Arrow arrays; immutable, safe from any thread."""
+    """One node of a tree of Arrow arrays; rows are gathered by any thread, shards added by one at a time."""
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        ...
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy `rows`, numbered within `shards` (one for all rows, or one a row)."""
         ...
 
 
-def node(dtype: pa.DataType, arrays: Arrays, num_shards: int) -> Node:
-    """Build the tree of one column.
-
-    Parameters
-    ----------
-    dtype
-        Type of the column.
-    arrays
-        The open shards by number.
-    num_shards
-        How many shards there are.
-    """
+def node(dtype: pa.DataType, num_shards: int) -> Node:
+    """Build the tree of a column of so many shards, none of them open."""
     if pa.types.is_struct(dtype):
-        return _StructNode(dtype, arrays, num_shards)
+        return _StructNode(dtype, num_shards)
     if pa.types.is_fixed_size_list(dtype):
-        return _FixedListNode(dtype, arrays, num_shards)
+        return _FixedListNode(dtype, num_shards)
     if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
-        return _ListNode(dtype, arrays, num_shards)
+        return _ListNode(dtype, num_shards)
     if is_text(dtype):
-        return _TextNode(dtype, arrays, num_shards)
+        return _TextNode(dtype, num_shards)
     if pa.types.is_boolean(dtype):
-        return _BoolNode(arrays, num_shards)
+        return _BoolNode(num_shards)
     if pa.types.is_null(dtype):
         return _NullNode()
-    return _FixedNode(dtype, arrays, num_shards)
+    return _FixedNode(dtype, num_shards)
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -90,28 +82,31 @@ def numpy_dtype(dtype: pa.DataType) -> np.dtype[Any]:
 class _Bits:
     """The validity (or the values) of a node, one bit a row."""
 
-    def __init__(self, arrays: Arrays, position: int, num_shards: int) -> None:
-        found: dict[int, Buffer] = {}
+    def __init__(self, position: int, num_shards: int) -> None:
+        self._position = position
         self._first = np.zeros(num_shards, np.int64)
         self._always = np.ones(num_shards, np.bool_)
-        for number, array in arrays.items():
-            buffer = array.buffers()[position]
-            if buffer is not None and buffer.size and (position or array.null_count):
-                found[number] = Buffer(buffer.address, buffer.size, array)
-                self._first[number] = array.offset
-                self._always[number] = False
-        self._span = span(found, num_shards, 1) if found else None
+        self.bytes = Spanned(num_shards, 1)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        buffer = array.buffers()[self._position]
+        if buffer is not None and buffer.size and (self._position or array.null_count):
+            self.bytes.add(number, Buffer(buffer.address, buffer.size, array))
+            self._first[number] = array.offset
+            self._always[number] = False
 
     def gather(self, shards: Shards, rows: Rows) -> npt.NDArray[np.bool_] | None:
         """Copy bits as booleans; None when all are set."""
-        if self._span is None or bool(np.all(self._always[shards])):
+        span = self.bytes.span
+        if span is None or bool(np.all(self._always[shards])):
             return None
         bits = rows + self._first[shards]
-        index = self._span.starts[shards] + (bits >> 3)
+        index = span.starts[shards] + (bits >> 3)
         set_always = self._always[shards]
         if np.any(set_always):  # such shards have no bits; any byte of the span will do
-            index = np.where(set_always, self._span.starts.max(), index)
-        found = np.take(self._span.parts, index, mode="clip") >> (bits & 7).astype(np.uint8) & 1
+            index = np.where(set_always, span.starts.max(), index)
+        found = np.take(span.parts, index, mode="clip") >> (bits & 7).astype(np.uint8) & 1
         are_set: npt.NDArray[np.bool_] = found.astype(np.bool_) | set_always
         return None if are_set.all() else are_set
 
@@ -119,44 +114,64 @@ class _Bits:
 class _FixedNode:
     """Values of a fixed width."""
 
-    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+    def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
         self.dtype = numpy_dtype(dtype)
         self.shape = (dtype.byte_width,) if pa.types.is_fixed_size_binary(dtype) else ()
-        self.row_bytes = dtype.bit_width // 8
-        self.span = _value_span(arrays, num_shards, self.row_bytes)
-        self._bits = _Bits(arrays, 0, num_shards)
+        self._row_bytes = dtype.bit_width // 8
+        self._values = Spanned(num_shards, self._row_bytes)
+        self._bits = _Bits(0, num_shards)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._bits.add(number, array)
+        if len(array):
+            start = array.buffers()[1].address + array.offset * self._row_bytes
+            self._values.add(number, Buffer(start, len(array) * self._row_bytes, array))
+
+    def _span(self) -> Span:
+        found = self._values.span
+        if found is None:  # buffers are aligned to 8 bytes, so only an odd width of many bytes comes here
+            raise InvalidOption(
+                f"fixed binaries of {self._row_bytes} bytes over several shards cannot be loaded"
+            )
+        return found
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
-        values = np.empty((len(rows), *self.shape), self.dtype)
-        if len(rows):
-            self.span.take(self.span.index(shards, rows), values.view(np.uint8).reshape(len(rows), -1))
+        if not len(rows):
+            return cells.Fixed(np.empty((0, *self.shape), self.dtype), None)
+        span = self._span()
+        values = span.taken(span.index(shards, rows), self.dtype).reshape(len(rows), *self.shape)
         return cells.Fixed(values, self._bits.gather(shards, rows))
 
     def runs(
         self, shards: Shards, starts: Rows, bounds: Rows, present: cells.Present
     ) -> cells.Runs | cells.Ragged:
         """Give runs of rows: `bounds[i+1] - bounds[i]` rows from `starts[i]`."""
-        index = self.span.index(shards, starts)
-        source = self.span.parts.view(self.dtype) if self.span.parts.ndim == 1 else None
-        if source is not None and bounds[-1] >= LONG * len(starts):
-            return cells.Runs(source, index, np.diff(bounds), present)
-        values = np.empty((int(bounds[-1]), *self.shape), self.dtype)
-        flat = flat_index(index, bounds)
-        if len(flat):
-            self.span.take(flat, values.view(np.uint8).reshape(len(flat), -1))
+        if not bounds[-1]:
+            return cells.Ragged(cells.Fixed(np.empty((0, *self.shape), self.dtype), None), bounds, present)
+        span = self._span()
+        index = span.index(shards, starts)
+        if span.parts.ndim == 1 and bounds[-1] >= LONG * len(starts):
+            return cells.Runs(span.parts.view(self.dtype), index, np.diff(bounds), present)
+        values = span.taken(flat_index(index, bounds), self.dtype).reshape(-1, *self.shape)
         return cells.Ragged(cells.Fixed(values, None), bounds, present)
 
     def has_nulls(self) -> bool:
         """Whether any open shard has nulls."""
-        return self._bits._span is not None
+        return bool(self._bits.bytes)
 
 
 class _BoolNode:
     """Booleans, one bit each."""
 
-    def __init__(self, arrays: Arrays, num_shards: int) -> None:
-        self._values, self._bits = _Bits(arrays, 1, num_shards), _Bits(arrays, 0, num_shards)
+    def __init__(self, num_shards: int) -> None:
+        self._values, self._bits = _Bits(1, num_shards), _Bits(0, num_shards)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._values.add(number, array)
+        self._bits.add(number, array)
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
@@ -169,6 +184,9 @@ class _BoolNode:
 class _NullNode:
     """Nothing but nulls."""
 
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add nothing."""
+
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Give as many nulls."""
         return cells.Fixed(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
@@ -177,22 +195,25 @@ class _NullNode:
 class _Offsets:
     """The offsets of lists and texts."""
 
-    def __init__(self, arrays: Arrays, num_shards: int, width: int) -> None:
+    def __init__(self, num_shards: int, width: int) -> None:
+        self._width = width
         self._dtype = np.dtype(f"<i{width}")
-        found = {
-            number: Buffer(array.buffers()[1].address + array.offset * width, (len(array) + 1) * width, array)
-            for number, array in arrays.items()
-            if len(array)
-        }
-        self._span = span(found, num_shards, width) if found else None
+        self._values = Spanned(num_shards, width)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        if len(array):
+            start = array.buffers()[1].address + array.offset * self._width
+            self._values.add(number, Buffer(start, (len(array) + 1) * self._width, array))
 
     def gather(self, shards: Shards, rows: Rows) -> tuple[Rows, Rows]:
         """Give where each row starts, and the bounds of the rows once they lie end to end."""
         bounds = np.zeros(len(rows) + 1, np.int64)
-        if self._span is None or not len(rows):
+        span = self._values.span
+        if span is None or not len(rows):
             return np.zeros(len(rows), np.int64), bounds
-        index = self._span.starts[shards] + rows
-        offsets = self._span.parts.view(self._dtype)
+        index = span.starts[shards] + rows
+        offsets = span.parts.view(self._dtype)
         starts = np.take(offsets, index, mode="clip").astype(np.int64, copy=False)
         stops = np.take(offsets, index + 1, mode="clip")
         np.cumsum(stops - starts, out=bounds[1:])
@@ -202,17 +223,20 @@ class _Offsets:
 class _TextNode:
     """Strings or binaries."""
 
-    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+    def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
         large = pa.types.is_large_string(dtype) or pa.types.is_large_binary(dtype)
         self._is_string = pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
-        self._offsets = _Offsets(arrays, num_shards, 8 if large else 4)
-        self._bits = _Bits(arrays, 0, num_shards)
-        found = {
-            number: Buffer(array.buffers()[2].address, array.buffers()[2].size, array)
-            for number, array in arrays.items()
-            if array.buffers()[2] is not None and array.buffers()[2].size
-        }
-        self._bytes = span(found, num_shards, 1) if found else None
+        self._offsets = _Offsets(num_shards, 8 if large else 4)
+        self._bits = _Bits(0, num_shards)
+        self._bytes = Spanned(num_shards, 1)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._offsets.add(number, array)
+        self._bits.add(number, array)
+        buffer = array.buffers()[2]
+        if buffer is not None and buffer.size:
+            self._bytes.add(number, Buffer(buffer.address, buffer.size, array))
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
@@ -221,14 +245,15 @@ class _TextNode:
         if self._is_string:
             bounds += np.arange(len(bounds))  # a gap of one byte after each, see `cells.Text`
         values = np.zeros(int(bounds[-1]), np.uint8)
-        if self._bytes is not None:
-            self._copy(self._bytes.starts[shards] + starts, lengths, bounds, values)
+        span = self._bytes.span
+        if span is not None:
+            self._copy(span.parts, span.starts[shards] + starts, lengths, bounds, values)
         return cells.Text(values, bounds, self._bits.gather(shards, rows), self._is_string)
 
-    def _copy(self, first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]) -> None:
+    def _copy(
+        self, parts: npt.NDArray[Any], first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]
+    ) -> None:
         """Copy texts from `first` on to where they belong in `values`, which is zero."""
-        assert self._bytes is not None
-        parts = self._bytes.parts
         if len(values) > LONG_TEXT * len(first):
             copy_runs(parts, first, lengths, values, bounds[:-1])
             return
@@ -239,17 +264,24 @@ class _TextNode:
             index = flat_index(first[start:stop], edges)
             gaps = edges[1:] - 1 if self._is_string else edges[:0]
             index[gaps] = 0  # any byte that is mapped
-            np.take(parts, index, mode="clip", out=values[low:high])
-            values[low:high][gaps] = 0
+            copied = np.take(parts, index, mode="clip")
+            copied[gaps] = 0
+            values[low:high] = copied
 
 
 class _ListNode:
     """Lists of any length."""
 
-    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
-        self._offsets = _Offsets(arrays, num_shards, 8 if pa.types.is_large_list(dtype) else 4)
-        self._bits = _Bits(arrays, 0, num_shards)
-        self._child = node(dtype.value_type, {n: array.values for n, array in arrays.items()}, num_shards)
+    def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
+        self._offsets = _Offsets(num_shards, 8 if pa.types.is_large_list(dtype) else 4)
+        self._bits = _Bits(0, num_shards)
+        self._child = node(dtype.value_type, num_shards)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._offsets.add(number, array)
+        self._bits.add(number, array)
+        self._child.add(number, array.values)
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
@@ -264,13 +296,17 @@ class _ListNode:
 class _FixedListNode:
     """Lists of one length."""
 
-    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
+    def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
         self._size = dtype.list_size
-        self._bits = _Bits(arrays, 0, num_shards)
+        self._bits = _Bits(0, num_shards)
         self._first = np.zeros(num_shards, np.int64)
-        for number, array in arrays.items():
-            self._first[number] = array.offset * self._size
-        self._child = node(dtype.value_type, {n: array.values for n, array in arrays.items()}, num_shards)
+        self._child = node(dtype.value_type, num_shards)
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._bits.add(number, array)
+        self._first[number] = array.offset * self._size
+        self._child.add(number, array.values)
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
@@ -284,28 +320,17 @@ class _FixedListNode:
 class _StructNode:
     """Records."""
 
-    def __init__(self, dtype: pa.DataType, arrays: Arrays, num_shards: int) -> None:
-        self._bits = _Bits(arrays, 0, num_shards)
-        self._members: dict[str, Node] = {}
-        for position, member in enumerate(dtype):
-            children = {number: array.field(position) for number, array in arrays.items()}
-            self._members[member.name] = node(member.type, children, num_shards)
+    def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
+        self._bits = _Bits(0, num_shards)
+        self._members: dict[str, Node] = {member.name: node(member.type, num_shards) for member in dtype}
+
+    def add(self, number: int, array: pa.Array) -> None:
+        """Add a shard."""
+        self._bits.add(number, array)
+        for position, member in enumerate(self._members.values()):
+            member.add(number, array.field(position))
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
         members = {name: member.gather(shards, rows) for name, member in self._members.items()}
         return cells.Record(members, len(rows), self._bits.gather(shards, rows))
-
-
-def _value_span(arrays: Arrays, num_shards: int, row_bytes: int) -> Span:
-    found = {
-        number: Buffer(array.buffers()[1].address + array.offset * row_bytes, len(array) * row_bytes, array)
-        for number, array in arrays.items()
-        if len(array)
-    }
-    if not found:
-        return Span(np.zeros(1, np.uint8), np.zeros(num_shards, np.int64), 1)
-    laid = span(found, num_shards, row_bytes)
-    if laid is None:  # buffers are aligned to 8 bytes, so only an odd width of many bytes comes here
-        raise InvalidOption(f"fixed binaries of {row_bytes} bytes over several shards cannot be loaded")
-    return laid

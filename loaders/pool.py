@@ -23,6 +23,7 @@ import torch
 SMALL_BYTES = 1 << 15  # below this the allocator is as fast
 STEP_BYTES = 1 << 16
 HUGE_BYTES = 1 << 22  # from here on blocks ask for huge pages
+MAX_HOLES = 16
 MAX_FREE_BYTES = 64 << 20  # of blocks that wait, at least two of whatever size
 
 
@@ -41,26 +42,42 @@ class Pool:
 
     def __init__(self, *, pinned: bool = False) -> None:
         self.pinned = pinned
-        self._max_free_bytes = MAX_FREE_BYTES  # blocks come back even when this module is torn down
+        self._max_free_bytes = MAX_FREE_BYTES  # here, as blocks come back even while modules are torn down
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
         self._out: dict[int, tuple[weakref.ref[Any], npt.NDArray[np.uint8]]] = {}
 
-    def tensor(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
-        """Give uninitialised memory, as a tensor and as the array that shares it."""
+    def tensor(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], apart: tuple[int, int] = (0, 0)
+    ) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+        """Give uninitialised memory, as a tensor and as the array that shares it.
+
+        Where possible it lies outside of the addresses `apart`: NumPy copies twice into an output that could
+        overlap what it reads, and a span of shards has holes in which blocks would otherwise lie.
+        """
         num_bytes = dtype.itemsize * math.prod(shape)
         if num_bytes < SMALL_BYTES and not self.pinned:
             array = np.empty(shape, dtype)
             return torch.from_numpy(array), array
-        size = block_size(num_bytes)
-        try:
-            block = self._free[size].pop()
-        except IndexError:
-            block = self._block(size)
+        block = self._apart(block_size(num_bytes), *apart)
         array = block[:num_bytes].view(dtype).reshape(shape)
         # the tensor holds this very array object; its end is the end of the last tensor over the block
         reference = weakref.ref(array, self._take_back)
         self._out[id(reference)] = (reference, block)
         return torch.from_numpy(array), array
+
+    def _apart(self, size: int, low: int, high: int) -> npt.NDArray[np.uint8]:
+        """Give a block outside of these addresses, or any after some tries."""
+        filled = []  # holes are filled until the system finds another place
+        for _ in range(MAX_HOLES):
+            try:
+                block = self._free[size].pop()
+            except IndexError:
+                block = self._block(size)
+            address = block.__array_interface__["data"][0]
+            if address + size <= low or address >= high:
+                break
+            filled.append(block)
+        return block
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """Give memory filled with zeros."""

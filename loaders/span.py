@@ -13,7 +13,7 @@ size is a multiple of that, and in practice a page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,14 @@ class Span:
         Index in `parts` at which each shard begins; int64, -1 for a shard that is not open.
     parts_per_row
         How many parts make one row.
+    bounds
+        Addresses between which `parts` lies.
     """
 
     parts: npt.NDArray[Any]
     starts: npt.NDArray[np.int64]
     parts_per_row: int
+    bounds: tuple[int, int]
 
     def index(
         self, shards: npt.NDArray[np.int64] | int, rows: npt.NDArray[np.int64]
@@ -78,10 +81,20 @@ class Span:
         return found
 
     def take(self, index: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> None:
-        """Copy the rows whose first part is at `index` into `out`, uint8 of shape (len(index), row_bytes)."""
-        if self.parts_per_row > 1:
-            index = (index[:, None] + np.arange(self.parts_per_row)).reshape(-1)
-        np.take(self.parts, index, axis=0, out=as_parts(out, self.parts), mode="clip")
+        """Copy the rows whose first part is at `index` into `out`, uint8 of shape (len(index), row_bytes).
+
+        `out` should lie outside of `bounds`, or NumPy copies twice.
+        """
+        np.take(self.parts, self._every(index), axis=0, out=as_parts(out, self.parts), mode="clip")
+
+    def taken(self, index: npt.NDArray[np.int64], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Copy the rows whose first part is at `index` into a new flat array."""
+        return np.take(self.parts, self._every(index), axis=0, mode="clip").reshape(-1).view(dtype)
+
+    def _every(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self.parts_per_row == 1:
+            return index
+        return (index[:, None] + np.arange(self.parts_per_row)).reshape(-1)
 
 
 def as_parts(out: npt.NDArray[np.uint8], parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -90,40 +103,67 @@ def as_parts(out: npt.NDArray[np.uint8], parts: npt.NDArray[Any]) -> npt.NDArray
     return flat.view(parts.dtype) if parts.ndim == 1 else flat.reshape(-1, parts.shape[1])
 
 
-def span(buffers: Mapping[int, Buffer], num_shards: int, row_bytes: int) -> Span | None:
-    """Lay one array over the buffers of open shards.
+class Spanned:
+    """The buffers of shards that are opened one after the other, and one `Span` over those that are open.
 
     Parameters
     ----------
-    buffers
-        By shard number; at least one.
     num_shards
         How many shards the column has.
     row_bytes
         Bytes of one row, at least 1.
 
-    Returns
-    -------
-    Span or None
-        None when rows can only be cut into parts so small that copying by shard is faster.
+    Notes
+    -----
+    Shards are added by one thread at a time; any thread may ask for the span, of shards added before.
     """
-    numbers = np.fromiter(buffers, np.int64, len(buffers))
-    addresses = np.array([buffers[int(number)].address for number in numbers], np.int64)
-    low = int(addresses.min())
-    high = max(buffer.address + buffer.num_bytes for buffer in buffers.values())
-    part_bytes = int(np.gcd.reduce(np.append(addresses - low, row_bytes)))
-    parts_per_row = row_bytes // part_bytes
-    if parts_per_row > MAX_PARTS and part_bytes < MIN_PART_BYTES:
-        return None
-    num_parts = (high - low) // part_bytes
-    memory = np.asarray(_Memory(low, num_parts * part_bytes, tuple(buffers.values())))
-    word = NATIVE.get(part_bytes)
-    parts: npt.NDArray[Any] = memory.reshape(num_parts, part_bytes)
-    if word is not None and low % part_bytes == 0:
-        parts = memory.view(word)
-    starts = np.full(num_shards, -1, np.int64)
-    starts[numbers] = (addresses - low) // part_bytes
-    return Span(parts, starts, parts_per_row)
+
+    def __init__(self, num_shards: int, row_bytes: int) -> None:
+        self._row_bytes = self._part_bytes = row_bytes
+        self._origin = self._num_known = 0
+        self._buffers: dict[int, Buffer] = {}
+        self._addresses = np.zeros(num_shards, np.int64)
+        self._ends = np.zeros(num_shards, np.int64)
+        self._laid: tuple[int, Span | None] = (0, None)
+
+    def __bool__(self) -> bool:
+        """Whether there is any buffer."""
+        return bool(self._buffers)
+
+    def add(self, number: int, buffer: Buffer) -> None:
+        """Add the buffer of a shard."""
+        self._origin = self._origin or buffer.address
+        self._part_bytes = math.gcd(self._part_bytes, buffer.address - self._origin)
+        self._buffers[number] = buffer
+        self._addresses[number], self._ends[number] = buffer.address, buffer.address + buffer.num_bytes
+        self._num_known += 1
+
+    @property
+    def span(self) -> Span | None:
+        """One array over all buffers; None without any, or when copying by shard is faster.
+
+        It is, when rows can only be cut into many small parts.
+        """
+        laid, num_known = self._laid, self._num_known
+        if laid[0] != num_known:
+            laid = self._laid = (num_known, self._lay())
+        return laid[1]
+
+    def _lay(self) -> Span | None:
+        part_bytes = self._part_bytes
+        parts_per_row = self._row_bytes // part_bytes
+        if parts_per_row > MAX_PARTS and part_bytes < MIN_PART_BYTES:
+            return None
+        known = self._ends > 0
+        low, high = int(self._addresses[known].min()), int(self._ends.max())
+        num_parts = (high - low) // part_bytes
+        memory = np.asarray(_Memory(low, num_parts * part_bytes, self._buffers))
+        word = NATIVE.get(part_bytes)
+        parts: npt.NDArray[Any] = memory.reshape(num_parts, part_bytes)
+        if word is not None and low % part_bytes == 0:
+            parts = memory.view(word)
+        starts = np.where(known, (self._addresses - low) // part_bytes, -1)
+        return Span(parts, starts, parts_per_row, (low, high))
 
 
 def alias(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
