@@ -43,23 +43,27 @@ def running(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def killed(running: Cluster) -> Killed:
-    """Kill a host amid a run of a backfill; the host comes back when the run has been given up."""
+    """Kill a host amid a run of a backfill, and a run alone on the other; the host comes back later."""
     backfill = running.begin_backfill(KEYS, MONTHS)
     running.start_daemon()
-    north = running.workers["north"]
+    north, south = running.workers["north"], running.workers["south"]
     running.wait("a run by the worker to kill", lambda: running.runs_of(north, "SUCCESS"), 120)
-    run_id = running.wait("a run to kill", lambda: running.stop_amid(north, DOCUMENTS), 120)
+    with_host = running.wait("a run to kill", lambda: running.stop_amid(north, DOCUMENTS), 120)
     north.kill()
-    assert running.finish(run_id) == "FAILURE"
+    alone = running.wait("another", lambda: running.stop_amid(south, DOCUMENTS, runs_alone=True), 120)
+    south.signal_runs(signal.SIGKILL)
+    assert running.finish(alone) == "FAILURE"
+    assert running.finish(with_host) == "FAILURE"
     running.start_worker("north")
-    running.wait("every partition", lambda: _is_made(running, run_id))
-    return Killed(backfill, run_id)
+    killed = Killed(backfill, with_host, alone)
+    running.wait("every partition", lambda: _is_made(running, killed))
+    return killed
 
 
-def _is_made(running: Cluster, killed: str) -> bool:
+def _is_made(running: Cluster, killed: Killed) -> bool:
     runs = running.runs()
-    failed = [run["runId"] for run in runs if run["status"] == "FAILURE"]
-    assert failed == [killed], [running.messages(run_id)[-3:] for run_id in failed]
+    failed = {run["runId"] for run in runs if run["status"] == "FAILURE"}
+    assert failed == {killed.with_host, killed.alone}, [running.messages(run)[-3:] for run in failed]
     ended = all(run["status"] in ("SUCCESS", "FAILURE") for run in runs)
     return ended and ShardStore(running.shards).partitions("digits", "records") == MONTHS
 
@@ -67,11 +71,17 @@ def _is_made(running: Cluster, killed: str) -> bool:
 def test_a_backfill_survives_the_death_of_a_host(running: Cluster, killed: Killed, mongo_uri: str) -> None:
     """Every partition is made once, whole, with the rows of the collection, by both workers."""
     runs = running.runs()
-    assert [run["runId"] for run in runs if run["status"] != "SUCCESS"] == [killed.run_id]
-    assert {running.worker_of(run) for run in runs} == {"run@north", "run@south"}
-    assert any("The run worker is gone" in message for message in running.messages(killed.run_id))
-    retry = {"key": "dagster/parent_run_id", "value": killed.run_id}
-    assert len([run for run in runs if retry in run["tags"]]) == 1
+    assert {running.worker_of(run) for run in runs if run["status"] == "SUCCESS"} == {
+        "run@north",
+        "run@south",
+    }
+    for run_id, reason in (
+        (killed.with_host, "worker run@north did not say to have its task in 3 checks"),
+        (killed.alone, "its Celery task ended as FAILURE"),
+    ):
+        assert any(reason in message for message in running.messages(run_id))
+        retry = {"key": "dagster/parent_run_id", "value": run_id}
+        assert len([run for run in runs if retry in run["tags"]]) == 1
     store = ShardStore(running.shards)
     assert not store.verify(full=True).damages
     with MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
@@ -135,6 +145,6 @@ def test_the_backfill_ends_and_no_slot_is_lost(running: Cluster, killed: Killed)
 def test_what_a_message_to_a_worker_holds(running: Cluster, killed: Killed, mongo_uri: str) -> None:
     """Neither Redis nor the logs hold a connection string."""
     held = running.redis_values() + running.logs()
-    assert killed.run_id in held
+    assert killed.alone in held
     for secret in (mongo_uri, running.environment["DAGSTER_PG_URL"]):
         assert secret not in held
