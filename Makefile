@@ -46,6 +46,9 @@ fuzz: $(STAMP) ## Run the fuzzers at full length
 crash: $(STAMP) ## Kill commits at every system call, let 16 processes contend, and verify what is left
 	$(BIN)/python -m tests.crash $(ARGS)
 
+leak: $(STAMP) ## Decode 100,000 broken pictures and watch the memory
+	SHARDMILL_BAD_FILES=100000 $(BIN)/python -m pytest -q -s tests/hostile/vision/test_broken.py -k leak $(ARGS)
+
 install: $(STAMP) ## Install into .venv (the other targets do this by themselves)
 
 stop: ## Stop the embedded MongoDB
