@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check ui bench bench-peers fuzz crash install stop clean
+.PHONY: help demo test check ui bench bench-peers fuzz crash leak install stop clean
 
 help: ## Show this list
 	@echo "make TARGET - targets, in the order in which a newcomer wants them:"
