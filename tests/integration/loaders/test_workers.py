@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +43,22 @@ def test_private_memory_stays_over_ten_epochs_of_eight_workers(tmp_path: Path) -
         assert sum(len(batch["x"]) for batch in loader) == size  # type: ignore[call-overload]
         used.append(private_bytes([worker.pid for worker in multiprocessing.active_children() if worker.pid]))
     assert max(used) < 1.01 * used[0]
+
+
+def test_a_killed_worker_ends_the_epoch_of_a_plain_loader(tmp_path: Path) -> None:
+    column = Column("x", "npy", "<f4", (16,), kind="vector")
+    values = np.zeros((10_000, 16), np.float32)
+    path = datasets.write(tmp_path, {"x": (column, values)}, {"train": np.arange(10_000)})
+    loader: DataLoader[torch.Tensor] = DataLoader(
+        ShardDataset(path, "train"),  # type: ignore[arg-type]
+        batch_size=10,
+        num_workers=1,
+        multiprocessing_context="fork",
+    )
+    batches = iter(loader)
+    next(batches)
+    worker = multiprocessing.active_children()[0]
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=rf"worker \(pid\(?s?\)? {worker.pid}\)"):
+        list(batches)
