@@ -35,7 +35,8 @@ CHECKS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
     "images": {
         "broken_share": (BLOCKING, "Share of pictures that cannot be used."),
         "blank_share": (WARNING, "Share of pictures of one colour."),
-        "duplicate_share": (WARNING, "Share of pictures whose pixels occur more than once."),
+        "duplicate_share": (WARNING, "Share of pictures that repeat an earlier one, byte for byte."),
+        "near_duplicate_share": (WARNING, "Share of pictures that look as an earlier one (perceptual hash)."),
     },
     "records": {
         "reject_share": (BLOCKING, "Share of rows that were rejected."),
@@ -57,6 +58,16 @@ WARNINGS: Mapping[str, Callable[[DatasetSpec, Built, ShardStore], Iterable[Findi
     "records": record_findings,
 }
 """What measures the checks that warn; those that block were measured before publishing."""
+
+NOTHING = {
+    "schema_drift": "Nothing to compare: this is the first version, or the content is the same.",
+    "value_ranges": "Nothing to measure: checks.ranges names no column.",
+    "category_drift": "Nothing to compare: there is no snapshot yet, or no category.",
+    "distribution_drift": "Nothing to compare: there is no snapshot yet, or no number.",
+    "split_leakage": "Nothing to compare: the dataset has no pictures.",
+    "near_duplicate_share": "Nothing to measure: no column has perceptual_hash.",
+}
+"""What it means that a check has measured nothing."""
 
 _MAX_ROWS = 100
 
@@ -131,15 +142,17 @@ def _result(spec: DatasetSpec, asset: str, name: str, findings: Iterable[Finding
         (finding for finding in findings if finding.check == name), key=lambda finding: finding.passed
     )
     failed = [finding for finding in ordered if not finding.passed]
+    numbers = [float(finding.value) for finding in ordered if not isinstance(finding.value, str)]
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=asset_key(spec, asset),
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
-        description="; ".join(map(str, failed[:5])) or None,
+        description="; ".join(map(str, failed[:5])) or (None if ordered else NOTHING.get(name)),
         metadata={
             "measured": len(ordered),
             "failed": len(failed),
+            **({"largest": max(numbers)} if numbers else {}),
             **({"findings": _table(ordered[:_MAX_ROWS])} if ordered else {}),
         },
     )

@@ -1,9 +1,11 @@
 """The `source` of a dataset, observed, and its `documents`, extracted."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, cast
 
 import dagster as dg
+from bson import json_util
 from pymongo import MongoClient
 
 from assets.automation import partition_condition
@@ -20,7 +22,7 @@ from assets.plan import fields_of
 from assets.progress import Progress
 from assets.report import Report
 from assets.resources import client_of, resource_keys, server_key, store_of
-from assets.shape import asset_key, common, documents_metadata
+from assets.shape import asset_key, common, described, documents_metadata
 from assets.spec import DatasetSpec
 from assets.spec.partitions import DynamicPartitions
 from shards import CommitConflict, ShardStore
@@ -55,12 +57,30 @@ def source_asset(spec: DatasetSpec) -> Any:
 
     return dg.observable_source_asset(
         key=key,
-        description=f"Collection `{spec.source.database}.{names}` of the server `{spec.source.alias}`.",
+        description=described(
+            spec,
+            f"Collection `{spec.source.database}.{names}` of the server `{spec.source.alias}`. Observing it "
+            "asks the server for a version of every partition; no document is sent.",
+        ),
         group_name=spec.name,
+        metadata={
+            "database": str(spec.source.database),
+            "collections": names,
+            "server": f"{spec.source.alias}, the URI in {spec.source.uri_env}",
+            **(
+                {"filter": dg.MetadataValue.json(json.loads(json_util.dumps(spec.source.filter)))}
+                if spec.source.filter
+                else {}
+            ),
+        },
         partitions_def=partitions_definition(spec),
         required_resource_keys={server_key(spec)},
         tags={"dagster/kind/mongodb": "", "dataset": spec.name},
     )(observe)
+
+
+def _json(condition: dict[str, Any]) -> dg.JsonMetadataValue:
+    return dg.MetadataValue.json(json.loads(json_util.dumps(condition)))
 
 
 def add_partitions(spec: DatasetSpec, instance: dg.DagsterInstance, client: Any) -> list[str]:
@@ -80,7 +100,11 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     @dg.asset(  # type: ignore[untyped-decorator]
         **common(spec, "documents"),
         deps=[asset_key(spec, "source")],
-        description=f"Selected fields of `{spec.name}`, in `_id` order, and what was rejected.",
+        description=described(
+            spec,
+            f"The fields that `{spec.name}` takes from its documents, in `_id` order, as of one cluster "
+            "time; and the documents that do not fit, each with its reason.",
+        ),
         metadata=documents_metadata(spec),
         check_specs=check_specs(spec, "documents"),
         automation_condition=partition_condition(spec),

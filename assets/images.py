@@ -13,7 +13,7 @@ from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
 from assets.resources import client_of, resource_keys, store_of
-from assets.shape import asset_key, columns_metadata, common
+from assets.shape import asset_key, columns_metadata, common, described
 from assets.spec import DatasetSpec
 from assets.vision.build import build_images
 
@@ -24,7 +24,11 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     @dg.asset(  # type: ignore[untyped-decorator]
         **common(spec, "images"),
         deps=[asset_key(spec, "documents")],
-        description=f"Pictures of `{spec.name}`: {', '.join(spec.image_columns)}.",
+        description=described(
+            spec,
+            f"The pictures of `{spec.name}`, decoded once, row by row with `documents`. A broken one keeps "
+            "its row, marked invalid.",
+        ),
         metadata=columns_metadata(spec, spec.image_columns),
         check_specs=check_specs(spec, "images"),
         automation_condition=partition_condition(spec),

@@ -64,6 +64,9 @@ def materialize(
             report = build(partition, LogProgress(context.log.info, label))
         except Exception as error:  # whatever one partition's failure is, the others are built all the same
             if can_pass(error):
+                context.log.warning(
+                    f"{label}: {_said(error)}; this may pass, up to {spec.runs.retries} retries"
+                )
                 raise dg.RetryRequested(
                     spec.runs.retries, spec.runs.retry_seconds * 2**context.retry_number
                 ) from error

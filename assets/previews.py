@@ -20,7 +20,7 @@ _SAMPLE_ROWS, _REJECT_ROWS, _TOP_CATEGORIES, _CELL_CHARACTERS = 5, 20, 10, 80
 
 
 def metadata_of(report: Report, version: Version) -> dict[str, Any]:
-    """Return everything worth showing of one partition of one asset."""
+    """Return everything worth showing of one partition of one asset, what people ask for first at the top."""
     rejected = sum(report.rejects.values())
     shown: dict[str, Any] = {
         "dagster/row_count": report.rows,
@@ -40,8 +40,23 @@ def metadata_of(report: Report, version: Version) -> dict[str, Any]:
         shown["rejects_by_reason"] = _table(
             [{"reason": reason, "count": count} for reason, count in report.rejects.items()]
         )
+    labels = report.metadata.get("labels", {})
+    shown |= {**_splits(report), **_tables(version), **_pictures(version, labels)}
     more = {name: _plain(value) for name, value in report.metadata.items() if _is_plain(value)}
-    return {**more, **shown, **_tables(version), **_pictures(version)}
+    return {**shown, **{name: value for name, value in more.items() if name not in (*shown, "labels")}}
+
+
+def _splits(report: Report) -> dict[str, Any]:
+    """Return the rows of each split as a table."""
+    splits = report.metadata.get("splits")
+    if not splits:
+        return {}
+    total = max(sum(splits.values()), 1)
+    return {
+        "splits": _table(
+            [{"split": name, "rows": rows, "share": round(rows / total, 4)} for name, rows in splits.items()]
+        )
+    }
 
 
 def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
@@ -55,7 +70,7 @@ def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int, float, bool, Mapping, list)) and value != {}
+    return isinstance(value, (str, int, float, bool, Mapping, list)) and value not in ({}, [])
 
 
 def _plain(value: Any) -> Any:
@@ -100,7 +115,7 @@ def _head(version: Version, table: str, limit: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _pictures(version: Version) -> dict[str, Any]:
+def _pictures(version: Version, labels: Mapping[int, str]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     found = summaries(version.statistics)
     bars = {
@@ -108,7 +123,7 @@ def _pictures(version: Version) -> dict[str, Any]:
         for name, summary in found.items()
         if summary.values is not None and (histogram := summary.values.histogram) and len(histogram.counts)
     }
-    sheet = histogram_sheet(bars)
+    sheet = histogram_sheet(bars | _bars_of_pictures(version))
     if sheet is not None:
         shown["histograms"] = picture(sheet, "histograms")
     top = [
@@ -120,12 +135,26 @@ def _pictures(version: Version) -> dict[str, Any]:
     if top:
         shown["top_categories"] = _table(top)
     if version.asset == "images":
-        shown |= _sheets(version)
+        shown |= _sheets(version, labels)
     return shown
 
 
-def _sheets(version: Version) -> dict[str, Any]:
+def _bars_of_pictures(version: Version) -> dict[str, Bars]:
+    """Return sizes, aspects and brightness of pictures, from the first bin with one to the last."""
+    shown: dict[str, Bars] = {}
+    statistics: Mapping[str, Any] = version.statistics if version.asset == "images" else {}
+    for name, kept in statistics.items():
+        for figure in ("width", "height", "aspect", "brightness"):
+            counts, edges = kept[figure]["counts"], kept[figure]["edges"]
+            filled = [at for at, count in enumerate(counts) if count]
+            if filled:
+                first, end = filled[0], filled[-1] + 1
+                shown[f"{name} {figure}"] = Bars(counts[first:end], edges[first], edges[end])
+    return shown
+
+
+def _sheets(version: Version, labels: Mapping[int, str]) -> dict[str, Any]:
     names = [name for name, column in version.columns.items() if column.kind in ("image", "mask_image")]
-    sheets = {f"contact_sheet_{name}": sheet_of(version, name) for name in names}
+    sheets = {f"contact_sheet_{name}": sheet_of(version, name, labels) for name in names}
     sheets["rejected_pictures"] = sheet_of_rejects(version)
     return {name: picture(sheet, name) for name, sheet in sheets.items() if sheet is not None}

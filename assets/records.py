@@ -13,7 +13,7 @@ from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
 from assets.resources import STORE, store_of
-from assets.shape import asset_key, columns_metadata, common
+from assets.shape import asset_key, columns_metadata, common, described
 from assets.spec import DatasetSpec
 
 
@@ -23,7 +23,9 @@ def records_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     @dg.asset(  # type: ignore[untyped-decorator]
         **common(spec, "records"),
         deps=[asset_key(spec, "documents")],
-        description=f"Columns of `{spec.name}`: {', '.join(spec.record_columns)}.",
+        description=described(
+            spec, f"The typed columns of `{spec.name}` that are no pictures, row by row with `documents`."
+        ),
         metadata=columns_metadata(spec, spec.record_columns),
         check_specs=check_specs(spec, "records"),
         automation_condition=partition_condition(spec),

@@ -25,6 +25,7 @@ def refresh_schedule(spec: DatasetSpec) -> dg.ScheduleDefinition | None:
         job_name=refresh_name(spec),
         cron_schedule=spec.refresh.schedule,
         execution_timezone=spec.refresh.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Refreshes {spec.name}; windows looked back: {spec.refresh.look_back}.",
         required_resource_keys=resource_keys(spec),
     )

@@ -32,6 +32,11 @@ def asset_names(spec: DatasetSpec) -> list[str]:
     return [*names, "snapshot"]
 
 
+def described(spec: DatasetSpec, sentence: str) -> str:
+    """Return a description: what this asset is, then what the dataset is."""
+    return "\n\n".join(filter(None, (sentence, spec.description)))
+
+
 def common(spec: DatasetSpec, asset: str) -> dict[str, Any]:
     """Return what every asset of a dataset is declared with."""
     partitioned = asset != "snapshot" and partitions_definition(spec) is not None
@@ -79,9 +84,19 @@ def columns_metadata(spec: DatasetSpec, columns: dict[str, Any]) -> dict[str, An
     shown, lineage = [], {}
     for name, column in columns.items():
         paths = getattr(column, "paths", None) or [column.path]
-        shown.append(dg.TableColumn(name, column.kind, getattr(column, "description", "") or f"`{paths[0]}`"))
+        shown.append(dg.TableColumn(name, column.kind, _column_description(column, paths)))
         lineage[name] = [dg.TableColumnDep(documents, names[path]) for path in paths if path in names]
     return {
         "dagster/column_schema": dg.TableSchema(shown),
         "dagster/column_lineage": dg.TableColumnLineage(lineage),
     }
+
+
+def _column_description(column: Any, paths: list[str]) -> str:
+    """Return what the YAML says of a column, where it comes from, and what the loader applies."""
+    origin = f"`{paths[0]}`" if len(paths) == 1 else f"`{paths[0]}` and {len(paths) - 1} more fields"
+    steps = getattr(column, "transform", None) or []
+    names = ", ".join(step if isinstance(step, str) else type(step).__name__.lower() for step in steps)
+    made = "; ".join(filter(None, (origin, names)))
+    said = getattr(column, "description", "")
+    return f"{said} ({made})" if said else made

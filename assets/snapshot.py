@@ -14,7 +14,7 @@ from assets.partitions import ALL, partition_keys
 from assets.progress import Progress
 from assets.report import Report
 from assets.resources import STORE, store_of
-from assets.shape import asset_key, asset_names, common
+from assets.shape import asset_key, asset_names, common, described
 from assets.spec import DatasetSpec
 from shards import ShardStore
 
@@ -25,7 +25,12 @@ def snapshot_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     @dg.asset(  # type: ignore[untyped-decorator]
         **common(spec, "snapshot"),
         deps=[asset_key(spec, name) for name in asset_names(spec)[:-1]],
-        description=f"What training reads of `{spec.name}`; earlier snapshots stay readable.",
+        description=described(
+            spec,
+            f"What training reads: one version of every partition of `{spec.name}`, with splits, statistics "
+            "and vocabularies. Earlier snapshots stay readable.\n\n"
+            f'    ShardDataset("data/shards/{spec.name}", split="train")',
+        ),
         check_specs=check_specs(spec, "snapshot"),
         automation_condition=snapshot_condition(spec),
         freshness_policy=_freshness(spec),
