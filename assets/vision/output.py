@@ -54,7 +54,8 @@ class ImageOutput:
         if f"{plan.name}__phash" in self._columns:
             self._append(f"{plan.name}__phash", np.array([o.perceptual or 0 for o in outcomes], "<u8"))
         for name, column in plan.shapes:
-            self._append(name, moved(column, plan.recipe, shapes[name], frames, _arrow(self._columns[name])))
+            arrow_type = self._columns[name].pyarrow_type
+            self._append(name, moved(column, plan.recipe, shapes[name], frames, arrow_type))
 
     def _append(self, name: str, values: Any) -> None:
         self._writers[name].append(values)
@@ -108,10 +109,6 @@ class ImageOutput:
 
 def _is_encoded(column: Column) -> bool:
     return column.attributes.get("format") == "encoded"
-
-
-def _arrow(column: Column) -> pa.DataType:
-    return column.pyarrow_type
 
 
 def _digests(name: str, outcomes: Sequence[Outcome]) -> npt.NDArray[np.uint8]:

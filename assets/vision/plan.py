@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final
 
 from assets.mongo.fields import Field, ListOf
 from assets.spec import DatasetSpec
@@ -139,7 +139,7 @@ def columns_of(plan: ImagePlan) -> list[Column]:
 def _picture(name: str, kind: str, recipe: Recipe, plan: ImagePlan, present: str | None) -> Column:
     is_mask = kind == "mask_image"
     path = plan.column.path if not is_mask else next(m.column.path for m in plan.masks if m.name == name)
-    about: dict[str, object] = {
+    about: dict[str, Any] = {
         "path": path,
         "mode": recipe.mode,
         "layout": recipe.layout,
@@ -155,18 +155,12 @@ def _picture(name: str, kind: str, recipe: Recipe, plan: ImagePlan, present: str
             "size": list(recipe.size) if recipe.size else None,
             "dtype": recipe.dtype,
         }
-        return Column(
-            name, "arrow", arrow_type="large_binary", kind=kind, mask=present, attributes=_json(about)
-        )
+        return Column(name, "arrow", arrow_type="large_binary", kind=kind, mask=present, attributes=about)
     dtype = _DTYPES[recipe.dtype]
     if recipe.shape is None:
         about["dtype"] = dtype
-        return Column(name, "arrow", arrow_type=VARYING, kind=kind, mask=present, attributes=_json(about))
-    return Column(name, "npy", dtype, recipe.shape, kind=kind, mask=present, attributes=_json(about))
-
-
-def _json(about: dict[str, object]) -> dict[str, str]:
-    return cast(dict[str, str], about)
+        return Column(name, "arrow", arrow_type=VARYING, kind=kind, mask=present, attributes=about)
+    return Column(name, "npy", dtype, recipe.shape, kind=kind, mask=present, attributes=about)
 
 
 def _about_source(name: str) -> dict[str, str]:

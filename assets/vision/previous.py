@@ -57,10 +57,6 @@ class Previous:
         assert self._version is not None
         return self._version.column(name)
 
-    def has(self, name: str) -> bool:
-        """Whether the previous version stores this column."""
-        return self._version is not None and name in self._version.columns
-
 
 def _index(reader: ColumnReader) -> tuple[npt.NDArray[np.uint64], Rows, npt.NDArray[np.uint64]]:
     """Low halves of the hashes, sorted, with rows and high halves; rows without a picture are left out."""
