@@ -16,7 +16,7 @@ from loaders.device import HostStage, Layout, Ready, stage
 from loaders.errors import InvalidOption, StateMismatch
 from loaders.feed import DatasetFeed, Feed, Group, Resolved, steps_per_group
 from loaders.forms import Batch
-from loaders.options import choose_order, default_threads, shard_of_world
+from loaders.options import Pace, choose_order, default_threads, shard_of_world
 from loaders.plan import Plan
 from loaders.pool import Pool
 from loaders.stats import LoaderStats, Meter
@@ -136,46 +136,21 @@ class ShardLoader:
         made = stage(feed, shown, dataset.schema, finish, target)
         if num_threads is None:
             num_threads = 0 if device_cache else default_threads()
-        self._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+        pace = Pace(batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+        self._begin(feed, made, pace)
 
     @classmethod
-    def over(
-        cls,
-        feed: Feed,
-        made: HostStage,
-        batch_size: int,
-        drop_last: bool,
-        num_threads: int,
-        prefetch: int,
-        rank: int | None,
-        world_size: int | None,
-        infinite: bool,
-    ) -> ShardLoader:
+    def over(cls, feed: Feed, made: HostStage, pace: Pace) -> ShardLoader:
         """Make a loader over any feed; for what is no `ShardDataset`."""
         loader = cls.__new__(cls)
-        loader._begin(feed, made, batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)
+        loader._begin(feed, made, pace)
         return loader
 
-    def _begin(
-        self,
-        feed: Feed,
-        made: HostStage,
-        batch_size: int,
-        drop_last: bool,
-        num_threads: int,
-        prefetch: int,
-        rank: int | None,
-        world_size: int | None,
-        infinite: bool,
-    ) -> None:
-        if num_threads < 0 or prefetch < 1:
-            raise InvalidOption(
-                f"num_threads={num_threads}, prefetch={prefetch}; allowed: 0 or more, 1 or more"
-            )
+    def _begin(self, feed: Feed, made: HostStage, pace: Pace) -> None:
         self._feed, self._stage = feed, made
-        self.rank, self.world_size = shard_of_world(rank, world_size)
-        self.batch_size, self.drop_last, self.infinite = batch_size, drop_last, infinite
-        self.num_threads, self.prefetch = num_threads, prefetch
+        self.rank, self.world_size = shard_of_world(pace.rank, pace.world_size)
+        self.batch_size, self.drop_last, self.infinite = pace.batch_size, pace.drop_last, pace.infinite
+        self.num_threads, self.prefetch = pace.num_threads, pace.prefetch
         self._place = (0, 0)  # epoch and position at which the next iterator begins
         self._meter = Meter()
         self._iterator: LoaderIterator | None = None

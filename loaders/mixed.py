@@ -14,7 +14,7 @@ from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
 from loaders.mixture import BatchFeed, Mixture, SampleFeed
-from loaders.options import choose_order, default_threads
+from loaders.options import Pace, choose_order, default_threads
 from loaders.permutation import key_of
 from loaders.pool import Pool
 
@@ -153,6 +153,5 @@ class MixedDataset:
         schema = next(iter(self.datasets.values())).schema
         made = stage(feed, Layout(layout, None, dtypes), schema, None, target)
         threads = default_threads() if num_threads is None else num_threads
-        return ShardLoader.over(
-            feed, made, batch_size, drop_last, threads, prefetch, rank, world_size, infinite
-        )
+        pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
+        return ShardLoader.over(feed, made, pace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,6 +27,26 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 4 << 20
 MAX_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a loader goes over what it is given; see `ShardLoader`."""
+
+    batch_size: int
+    drop_last: bool
+    num_threads: int
+    prefetch: int
+    rank: int | None
+    world_size: int | None
+    infinite: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.num_threads < 0 or self.prefetch < 1:
+            raise InvalidOption(
+                f"num_threads={self.num_threads}, prefetch={self.prefetch}; allowed: 0 or more, 1 or more"
+            )
 
 
 def choose_order(
