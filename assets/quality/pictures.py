@@ -1,4 +1,4 @@
-"""Checks of `images` that warn: few blank or repeated pictures; from what the build counted."""
+"""Checks of `images` that warn: few blank or (nearly) repeated pictures; from what the build counted."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from shards import ShardStore
 
 def picture_findings(spec: DatasetSpec, built: Built, store: ShardStore) -> Iterator[Finding]:
     """Yield what was measured of one partition's pictures."""
-    limits, version = spec.checks, built.version
+    version = built.version
+    limits = {
+        "blank": spec.checks.max_blank_image_share,
+        "duplicate": spec.checks.max_duplicate_share,
+        "near_duplicate": spec.checks.max_near_duplicate_share,
+    }
+    counts = {"blank": "num_blank", "duplicate": "num_duplicates", "near_duplicate": "num_near_duplicates"}
     for name, found in version.statistics.items():
         if not isinstance(found, Mapping) or "num_present" not in found:
             continue
         present = max(_number(found["num_present"]), 1)
-        blank, repeated = _number(found["num_blank"]), _number(found["num_duplicates"])
-        yield at_most(
-            "blank_share", version.partition, name, blank / present, float(limits.max_blank_image_share)
-        )
-        yield at_most(
-            "duplicate_share", version.partition, name, repeated / present, float(limits.max_duplicate_share)
-        )
+        for what, limit in limits.items():
+            if counts[what] in found:  # near duplicates are counted where a perceptual hash is stored
+                share = _number(found[counts[what]]) / present
+                yield at_most(f"{what}_share", version.partition, name, share, float(limit))
 
 
 def _number(value: Any) -> int:

@@ -69,7 +69,8 @@ class Checks(Model):
     )
     max_broken_image_share: Share = Field(0.05, description="Pictures that may be broken; blocking.")
     max_blank_image_share: Share = Field(1.0, description="Pictures of one colour.")
-    max_duplicate_share: Share = Field(1.0, description="Pictures whose pixels occur more than once.")
+    max_duplicate_share: Share = Field(1.0, description="Pictures that repeat an earlier one's bytes.")
+    max_near_duplicate_share: Share = Field(1.0, description="Pictures that look as an earlier one.")
     max_split_leaks: Int = Field(0, ge=0, description="Pictures that may be in two splits; blocking.")
     max_row_difference: Share = Field(
         0.0, description="Difference of rows and rejects from the server's count; blocking."
