@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from assets.columns.infer import profile_of, suggest
 from assets.mongo.connect import connect
 from assets.mongo.errors import MongoError
 from assets.spec.source import Source
+
+PROGRESS_EVERY = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +66,17 @@ def _positive(text: str) -> int:
     return number
 
 
+def _counted(documents: Iterable[Mapping[str, Any]], sample: int) -> Iterator[Mapping[str, Any]]:
+    """Pass documents on; a person who waits is told how many there were."""
+    shown = sys.stderr.isatty()
+    for number, document in enumerate(documents, 1):
+        yield document
+        if shown and number % PROGRESS_EVERY == 0:
+            print(f"\r{number:,} of {sample:,} documents", end="", file=sys.stderr, flush=True)
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def _infer(options: argparse.Namespace) -> str:
     source = Source(uri_env=options.uri_env, database=options.database, collection=options.collection)
     codec: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -79,7 +92,7 @@ def _infer(options: argparse.Namespace) -> str:
             comment="shardmill infer",
             batchSize=200,
         ) as documents:
-            profile = profile_of(documents)
+            profile = profile_of(_counted(documents, options.sample))
     return suggest(profile, database=options.database, collection=options.collection, uri_env=options.uri_env)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,8 @@ from assets.columns.infer.profile import Profile, Seen
 DOMINANT = 0.95
 """Share of one type from which on the others are treated as defects."""
 FEW_VALUES = 32
+REPEATED = 3
+"""Rows for each different value, on average, from which on values are said to repeat."""
 NUMERIC = ("int", "double")
 
 
@@ -63,16 +66,25 @@ def describe(seen: Seen, num_documents: int) -> str:
         parts.append(f"absent {_percent(num_documents - total, num_documents)}")
     if seen.distinct:
         parts.append(f"{'over ' if seen.many else ''}{len(seen.distinct) - seen.many} different")
+        if 1 < len(seen.distinct) <= FEW_VALUES < total and set(seen.types) & {"string", "int"}:
+            top = sorted(seen.distinct.items(), key=lambda pair: (-pair[1], str(pair[0])))[:3]
+            parts.append("most often " + ", ".join(f"{_cut(v)} {_percent(n, total)}" for (_, v), n in top))
     if seen.low is not None and seen.low != seen.high:
         parts.append(f"{_short(seen.low)} to {_short(seen.high)}")
     if seen.lengths:
-        parts.append(f"length {min(seen.lengths)} to {max(seen.lengths)}")
+        low, high = min(seen.lengths), max(seen.lengths)
+        parts.append(f"length {low}" if low == high else f"length {low} to {high}")
     return "; ".join(parts)
 
 
 def _percent(part: int, whole: int) -> str:
     share = 100 * part / max(whole, 1)
     return "100 %" if part == whole else f"{share:.1f} %" if 0.1 <= share <= 99.9 else f"{share:.2g} %"
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def _short(value: Any) -> str:
@@ -83,9 +95,14 @@ def _suggest(path: str, seen: Seen, profile: Profile) -> Suggestion | None:
     types = {kind: count for kind, count in seen.types.items() if kind != "null"}
     total = sum(types.values())
     note = describe(seen, profile.num_documents)
-    if not total or path == "_id":
+    if path == "_id":
         return None
-    if set(types) <= set(NUMERIC):
+    if not total:
+        return Suggestion(path, None, f"{note}; never a value", commented=True)
+    written = (
+        bool(seen.numeric) and seen.numeric == types.get("string") and set(types) <= {*NUMERIC, "string"}
+    )
+    if set(types) <= set(NUMERIC) or written:
         kind, share = "number", 1.0
     else:
         kind, count = max(types.items(), key=lambda pair: pair[1])
@@ -107,6 +124,15 @@ def _suggest(path: str, seen: Seen, profile: Profile) -> Suggestion | None:
     if missing:
         nan = column["kind"] in ("number", "vector") and column["dtype"].startswith("float")
         column["missing"] = "nan" if nan else "mask"
+    if written:
+        column = {**column, "coerce": True} if column["kind"] == "number" else column
+        note += "; strings hold numbers"
+    if set(types) == {"int"} and column["kind"] == "number" and len(seen.distinct) <= FEW_VALUES < total:
+        note += "; if these are classes: kind: category, type: int64"
+    if column["kind"] == "text" and not seen.many and total >= REPEATED * len(seen.distinct):
+        note += "; values repeat: perhaps kind: category, or splits.group"
+    if len(seen.distinct) == 1 and not seen.many and share == 1.0 and total >= FEW_VALUES:
+        return Suggestion(path, {"path": path, **column}, f"{note}; always the same", commented=True)
     if share < DOMINANT:
         return Suggestion(path, {"path": path, **column}, f"{note}; several types: choose", commented=True)
     if share < 1.0:
@@ -150,6 +176,8 @@ def _column(kind: str, seen: Seen, total: int) -> dict[str, Any] | None:
 def number_dtype(seen: Seen) -> str:
     """Choose the narrowest dtype of 32 or 64 bits that holds what was seen exactly, with room to grow."""
     low, high = seen.low, seen.high
+    if seen.numeric:
+        return "float64"
     if "double" not in seen.types:
         small = low is not None and low >= -(2**30) and high < 2**30
         return "int32" if small else "int64"
@@ -163,7 +191,7 @@ def _picture(seen: Seen) -> dict[str, Any]:
     if "file" in sources:
         column["root"] = "/directory/of/pictures"
     if "url" in sources:
-        column["urls"] = {"hosts": ["pictures.example.com"]}
+        column["urls"] = {"hosts": sorted(seen.hosts - {""}) or ["pictures.example.com"]}
     return column
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from bson.binary import UUID_SUBTYPE, Binary
@@ -19,6 +20,7 @@ from bson.objectid import ObjectId
 MAX_DISTINCT = 1_000
 MAX_DEPTH = 12
 MAX_PATHS = 4_000
+MAX_HOSTS = 8
 VECTOR_SUBTYPE = 9
 
 _MAGIC = (
@@ -30,6 +32,7 @@ _MAGIC = (
     (b"MM\x00*", "TIFF"),
 )
 _PICTURE_NAME = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|avif)(\?.*)?$", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?([eE][+-]?\d{1,2})?")
 _BASE64_HEADS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "data:image/")
 
 
@@ -42,25 +45,30 @@ class Seen:
     types
         Number of values by BSON type.
     distinct
-        Different scalar values, at most 1,000; `many` once there are more.
+        Number of each different scalar value, at most 1,000 values; `many` once there are more.
+    numeric
+        Number of strings that are written as numbers.
     low, high
         Extremes of the numbers or dates.
     lengths
         Number of values by length of the list or packed vector.
     pictures
         What looks like a picture: `bytes JPEG`, `base64`, `file`, `url`.
+    hosts
+        Hosts of the addresses among them.
     elements
         What the elements of lists are.
     """
 
     types: Counter[str] = field(default_factory=Counter)
-    distinct: set[Any] = field(default_factory=set)
+    distinct: Counter[Any] = field(default_factory=Counter)
     many: bool = False
+    numeric: int = 0
     low: Any = None
     high: Any = None
-    fractional: bool = False
     lengths: Counter[int] = field(default_factory=Counter)
     pictures: Counter[str] = field(default_factory=Counter)
+    hosts: set[str] = field(default_factory=set)
     elements: Seen | None = None
 
     def add(self, value: Any) -> None:
@@ -80,13 +88,15 @@ class Seen:
         picture = looks_like_picture(value)
         if picture:
             self.pictures[picture] += 1
+        if picture == "url" and len(self.hosts) < MAX_HOSTS:
+            self.hosts.add(urlsplit(value).hostname or "")
 
     def _scalar(self, kind: str, value: Any) -> None:
+        if kind == "string":
+            self.numeric += _NUMBER.fullmatch(value) is not None
         if not self.many:
-            self.distinct.add((kind, value))
+            self.distinct[kind, value if value == value else "NaN"] += 1
             self.many = len(self.distinct) > MAX_DISTINCT
-        if kind == "double":
-            self.fractional |= not float(value).is_integer()
         if kind in ("int", "double", "date") and value == value:
             if isinstance(value, DatetimeMS):
                 return
@@ -112,31 +122,38 @@ def profile_of(documents: Iterable[Mapping[str, Any]]) -> Profile:
     for document in documents:
         profile.num_documents += 1
         for name, value in document.items():
-            _walk(profile, str(name), value, 1)
+            _walk(profile, "", str(name), value, 1)
     return profile
 
 
-def _walk(profile: Profile, path: str, value: Any, depth: int) -> None:
-    seen = profile.paths.get(path)
+def _walk(profile: Profile, parent: str, name: str, value: Any, depth: int) -> None:
+    path = parent + name
+    # By its path, a name with a dot would be taken for two.
+    seen = profile.paths.get(path) if "." not in name else None
     if seen is None:
-        if len(profile.paths) >= MAX_PATHS or depth > MAX_DEPTH or not _plain(path):
+        if len(profile.paths) >= MAX_PATHS or depth > MAX_DEPTH or not _can_be_named(path, name):
             profile.left_out += 1
             return
         seen = profile.paths[path] = Seen()
     seen.add(value)
     if isinstance(value, Mapping):
-        for name, member in value.items():
-            _walk(profile, f"{path}.{name}", member, depth + 1)
+        for member, inner in value.items():
+            _walk(profile, f"{path}.", member, inner, depth + 1)
     elif isinstance(value, list):
         for element in value[:16]:
             if isinstance(element, Mapping):
-                for name, member in element.items():
-                    _walk(profile, f"{path}.*.{name}", member, depth + 2)
+                for member, inner in element.items():
+                    _walk(profile, f"{path}.*.", member, inner, depth + 2)
 
 
-def _plain(path: str) -> bool:
-    last = path.rsplit(".", 1)[-1]
-    return 0 < len(path) <= 512 and last != "" and not last.startswith("$") and last.isprintable()
+def _can_be_named(path: str, name: str) -> bool:
+    return (
+        len(path) <= 512
+        and name not in ("", "*")
+        and "." not in name
+        and not name.startswith("$")
+        and name.isprintable()
+    )
 
 
 def type_name(value: Any) -> str:

@@ -9,13 +9,15 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from assets.columns.infer.columns import Suggestion, suggestions_of
+from assets.columns.infer.columns import FEW_VALUES, REPEATED, Suggestion, suggestions_of
 from assets.columns.infer.profile import Profile, Seen
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./*-]*")
+_GROUP_NAME = re.compile(r"patient|subject|person|user|customer|site|device|session|group", re.IGNORECASE)
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
 _BEST_DATES = ("created", "captured", "inserted", "timestamp", "recorded", "taken", "date", "time")
 DAY_SECONDS = 86_400
+COMMENT_CHARACTERS = 96
 
 
 def suggest(profile: Profile, *, database: str, collection: str, uri_env: str = "MONGODB_URI") -> str:
@@ -38,6 +40,8 @@ def suggest(profile: Profile, *, database: str, collection: str, uri_env: str = 
     ValueError
         The sample is empty, or nothing in it can be a column.
     """
+    if not profile.num_documents:
+        raise ValueError(f"{database}.{collection} has no documents; check the names of both")
     suggestions = suggestions_of(profile)
     if not any(one.column is not None and not one.commented for one in suggestions):
         raise ValueError(
@@ -65,19 +69,49 @@ def suggest(profile: Profile, *, database: str, collection: str, uri_env: str = 
         "  splits:",
         "    by: hash",
         "    fractions: {train: 0.8, validation: 0.1, test: 0.1}",
-        "    # group: PATH             # rows with one value of this field share a split (a patient, a site)",
+        *_groups(profile),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _groups(profile: Profile) -> list[str]:
+    """Name the fields by which rows may belong together, those called like it first."""
+    found = [
+        (path, seen)
+        for path, seen in profile.paths.items()
+        if set(seen.types) <= {"string", "int", "objectId", "null"}
+        and "*" not in path
+        and len(seen.distinct) > FEW_VALUES
+        and not seen.many
+        and seen.distinct.total() >= REPEATED * len(seen.distinct)
+    ]
+    found.sort(key=lambda pair: not _GROUP_NAME.search(pair[0]))
+    says = "rows with one value of this field share a split (a patient, a site)"
+    lines = [
+        f"    # group: {scalar(path)}   # {len(seen.distinct):,} different; {says}"
+        for path, seen in found[:3]
+    ]
+    return lines or [f"    # group: PATH             # {says}"]
+
+
 def _column(one: Suggestion) -> list[str]:
     prefix = "    # " if one.commented or one.column is None else "    "
-    lines = [f"    # {one.path}: {one.note}"]
+    lines = _comment(f"{one.path}: {one.note}")
     if one.column is None:
         return lines
     lines.append(f"{prefix}{scalar(one.name)}:")
     lines += [f"{prefix}  {key}: {scalar(value)}" for key, value in one.column.items()]
     return lines
+
+
+def _comment(text: str) -> list[str]:
+    """Write a comment above a column, on several lines where it is long."""
+    lines = [""]
+    for part in text.split("; "):
+        if lines[-1] and len(lines[-1]) + len(part) > COMMENT_CHARACTERS:
+            lines.append("")
+        lines[-1] += f"; {part}" if lines[-1] else part
+    return [f"    # {'' if number == 0 else '  '}{line}" for number, line in enumerate(lines)]
 
 
 def _partitions(profile: Profile) -> list[str]:
