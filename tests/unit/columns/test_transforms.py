@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from assets.columns.snapshot import build_snapshot
 from assets.columns.stats.summary import NumberSummary, Summary
 from assets.columns.steps import apply_fitted, apply_fixed, fit_steps, space_name, spaces_of
 from assets.spec.columns import NumberColumn
+from loaders import ShardDataset
 from loaders.errors import InvalidOption
 from loaders.transforms import Transforms
 from shards import Column, ShardStore
@@ -239,3 +241,50 @@ def test_baked_values_equal_what_the_module_gives(store: ShardStore) -> None:
     assert snapshot.column("wide__elements").read().shape == (400, 2)
     assert snapshot.column("wide").read()[0, 0] == 0.0
     assert abs(float(np.median(snapshot.column("pair").read()[:, 0]))) < 0.2
+
+
+def test_loader_module_and_export_agree_on_every_fit(store: ShardStore, tmp_path: Path) -> None:
+    """What a training batch holds, what a server computes, and what was exported are the same numbers."""
+    columns: dict[str, Any] = {
+        f"n{number}": {"kind": "number", "path": "n", "missing": "nan", "transform": transform}
+        for number, transform in enumerate(TRANSFORMS)
+    }
+    columns["v"] = {"kind": "vector", "path": "v", "length": 2, "transform": ["robust", "min_max"]}
+    columns["i"] = {
+        "kind": "number",
+        "path": "n",
+        "missing": "mask",
+        "transform": [{"impute": "median"}, "standardize"],
+    }
+    columns["c"] = {"kind": "category", "path": "c", "transform": ["one_hot"]}
+    spec = spec_of(columns)
+    rng = np.random.default_rng(6)
+    values = rng.gamma(2.0, 10.0, 400)
+    numbers = [None if row % 9 == 0 else value for row, value in enumerate(values.tolist())]
+    documents: dict[str, Any] = {name: numbers for name in columns if name not in ("v", "c")}
+    documents["v"] = rng.normal(3, 2, (400, 2)).tolist()
+    documents["c"] = [f"class {row % 4}" for row in range(400)]
+    publish(store, spec, documents)
+    build_records(spec, "all", store=store)
+    build_snapshot(spec, ["all"], store=store)
+    snapshot = store.snapshot("made")
+    train = snapshot.index("train")
+    (batch,) = ShardDataset(tmp_path / "shards" / "made", "train").loader(
+        len(train), shuffle=False, drop_last=False, device="cpu"
+    )
+    module = Transforms.from_snapshot(snapshot)
+    stored = {
+        name: torch.from_numpy(np.array(snapshot.column(name).read()[train])) for name in snapshot.columns
+    }
+    served = module(stored)
+    exported = torch.export.export(module, (stored,)).module()(stored)
+    assert set(module.names) == set(columns)
+    for name in columns:
+        torch.testing.assert_close(batch[name], served[name], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(exported[name], served[name], rtol=0, atol=0, equal_nan=True)
+        if name not in ("i", "c"):
+            steps: Any = snapshot.transforms[name]
+            by_hand = apply_fitted(steps, stored[name].numpy().astype(np.float64))
+            np.testing.assert_allclose(served[name].numpy(), by_hand, rtol=2e-5, atol=2e-5)
+    assert served["c"].sum(dim=1).eq(1).all()
+    assert not served["i"].isnan().any()
