@@ -24,18 +24,9 @@ from assets.columns.rejects import Fault
 from assets.columns.stats.counts import Counts
 from assets.columns.stats.summary import NumberSummary, Summary
 from assets.mongo.fields import FieldType, ListOf, Struct
+from assets.mongo.schema import SCALARS
 from assets.spec.columns import BoolColumn, EmbeddingColumn, IdColumn
 from shards.arrow_types import spell
-
-SCALARS = {
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("ms", tz="UTC"),
-    "string": pa.large_string(),
-    "binary": pa.large_binary(),
-    "objectid": pa.binary(12),
-}
 
 
 class BoolEncoder(Encoder):
