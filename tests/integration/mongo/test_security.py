@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -30,8 +30,9 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 class Authority:
     """A certificate authority for one test."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, names: Sequence[str] = ()) -> None:
         self.root = root
+        self._names = names
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         self.path = root / "ca.pem"
@@ -58,7 +59,10 @@ class Authority:
                 x509.NameAttribute(NameOID.COMMON_NAME, name),
             ]
         )
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [
+            *map(x509.DNSName, ("localhost", *self._names)),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         signed = (
             self._builder(subject, key.public_key())
