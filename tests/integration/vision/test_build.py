@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
+import http.server
 import io
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gridfs
 import numpy as np
@@ -19,8 +23,10 @@ from pymongo.database import Database
 from assets.columns.splits import assign_splits, train_code
 from assets.mongo.build import build_documents
 from assets.plan import fields_of
+from assets.previews import metadata_of
 from assets.quality.guard import Unfit
-from assets.report import Report
+from assets.quality.pictures import picture_findings
+from assets.report import Built, Report
 from assets.spec import DatasetSpec
 from assets.vision.build import build_images
 from assets.vision.errors import BuildError
@@ -110,6 +116,68 @@ def test_every_source_gives_the_same_pixels(pipeline: Pipeline) -> None:
         assert np.abs(row.astype(int) - expected).max() <= 2
     assert version.inputs == {"documents": 1}
     assert version.provenance.run_id == "run-1"
+
+
+class Pictures(http.server.SimpleHTTPRequestHandler):
+    """Serves a directory: plain files, and the part of the S3 protocol that reading an object takes."""
+
+    asked: ClassVar[list[str]] = []
+
+    def end_headers(self) -> None:
+        self.send_header("ETag", '"tag"')
+        super().end_headers()
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(pipeline: Pipeline) -> Iterator[str]:
+    handler = functools.partial(Pictures, directory=str(pipeline.root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        Pictures.asked.clear()
+        yield f"localhost:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_pictures_behind_addresses_are_fetched_once(pipeline: Pipeline, served: str) -> None:
+    pytest.importorskip("obstore")
+    data = encode(photo(), "PNG")
+    (pipeline.root / "bucket").mkdir()
+    (pipeline.root / "bucket" / "a.png").write_bytes(data)
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{served}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "here",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        pipeline.monkeypatch.setenv(name, value)
+    values = [
+        f"http://{served}/bucket/a.png",
+        "s3://bucket/a.png",
+        f"http://{served}/none.png",
+        "s3://other/a",
+    ]
+    pipeline.insert([{"_id": number, "image": value} for number, value in enumerate(values)])
+    policy = {"hosts": ["localhost"], "networks": ["127.0.0.0/8", "::1/128"], "retries": 0}
+    column = image_column(sources=["url", "object"], root="s3://bucket", urls=policy)
+    report, version = pipeline.build(pipeline.spec({"image": column}))
+    assert report.rejects == {"not_found": 1, "refused": 1}
+    pixels = version.column("image").read()
+    assert np.abs(pixels[0].astype(int) - reference(data, RECIPE)).max() <= 2
+    assert (pixels[0] == pixels[1]).all()
+    assert Pictures.asked.count("/bucket/a.png") == 2
+    again, _ = pipeline.build(pipeline.spec({"image": column}))
+    assert (again.created, again.metadata["num_unchanged"]) == (False, 2)
+    assert Pictures.asked.count("/bucket/a.png") == 3, "the address from the cache, the object anew"
 
 
 def test_gridfs_by_filename_missing_files_and_missing_parts(pipeline: Pipeline) -> None:
@@ -359,3 +427,36 @@ def test_large_boxes_of_placement_stay_inside() -> None:
     left, top, right, bottom = placed.box
     assert 0 <= left < right <= 10
     assert 0 <= top < bottom <= 65_535
+
+
+def test_what_people_are_shown(pipeline: Pipeline) -> None:
+    """Labels on the sheet, distributions, and the checks that warn."""
+    pictures = [Image.new("RGB", (40, 30), (9, 9, 9)), photo(160, 120, 1), photo(320, 240, 1), photo(90, 90)]
+    pipeline.insert(
+        [
+            {"_id": n, "image": Binary(encode(one, "PNG")), "kind": f"kind {n}"}
+            for n, one in enumerate(pictures)
+        ]
+        + [{"_id": 4, "image": Binary(b"broken"), "kind": "never shown"}]
+    )
+    columns = {
+        "kind": {"kind": "category", "path": "kind"},
+        "image": image_column(perceptual_hash=True),
+    }
+    checks = {"max_broken_image_share": 1.0, "max_near_duplicate_share": 0.1, "max_blank_image_share": 0.25}
+    spec = pipeline.spec(columns, checks=checks)
+    report, version = pipeline.build(spec)
+    assert report.metadata["labels"] == {n: f"kind {n}" for n in range(4)}
+    assert sheet_of(version, "image", report.metadata["labels"]) != sheet_of(version, "image")
+    shown = metadata_of(report, version)
+    assert {"contact_sheet_image", "rejected_pictures", "histograms"} <= shown.keys()
+    assert "labels" not in shown
+    found = {
+        finding.check: (finding.value, finding.passed)
+        for finding in picture_findings(spec, Built(report, version, None), pipeline.store)
+    }
+    assert found == {
+        "blank_share": (0.25, True),
+        "duplicate_share": (0.0, True),
+        "near_duplicate_share": (0.25, False),
+    }

@@ -54,13 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked[self.path] += 1
             count = self.server.asked[self.path]
-            self.server.under_way += 1
-            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
-        try:
-            self.respond(self.path, count)
-        finally:
-            with self.server.lock:
-                self.server.under_way -= 1
+        self.respond(self.path, count)
 
     def respond(self, path: str, count: int) -> None:
         if path == "/flaky" and count < 3:
@@ -103,7 +97,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/loop":
             self.answer(302, Location="/loop")
         elif path == "/slow":
+            with self.server.lock:
+                self.server.under_way += 1
+                self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
             time.sleep(0.05)
+            with self.server.lock:  # before the answer, at which the next request may come
+                self.server.under_way -= 1
             self.answer(200, b"slow")
         elif self.headers.get("If-None-Match") == '"tag"':
             self.answer(304, ETag='"tag"')
