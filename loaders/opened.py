@@ -20,10 +20,14 @@ import torch
 from loaders.columns import ArrowColumn, DenseColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
+from loaders.readahead import AVAILABLE, ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
 from shards import DamagedFile, ShardStore, Snapshot
 from shards.lease import Lease
+
+LARGE_INDEX = 1 << 20  # samples of an index that need not be in memory
+MANY_SAMPLES = 64  # that are looked up together, which is when their pages are asked for together
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Index:
         size = len(rows)
         run = ascending and size > 0 and int(rows[-1]) - int(rows[0]) == size - 1
         self.first = int(rows[0]) if run else None
+        self._ahead = ReadAhead(rows.itemsize) if size >= LARGE_INDEX and AVAILABLE else None
 
     def __len__(self) -> int:
         """Samples."""
@@ -74,6 +79,8 @@ class Index:
         """Give the rows of samples."""
         if self.first is not None:
             return samples + self.first if self.first else samples
+        if self._ahead is not None and len(samples) >= MANY_SAMPLES:
+            self._ahead.advise({0: self._rows}, 0, samples)
         rows = np.take(self._rows, samples)
         self._check(rows)
         return rows.astype(np.int64)
