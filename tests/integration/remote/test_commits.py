@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shards import Column, CommitConflict, CommitFailed, CommitStateUnknown, ShardStore
+from shards.__main__ import main
 from shards.remote.client import Limits
 from shards.remote.storage import ObjectStorage
 from tests.integration.remote.conftest import LIMITS
@@ -76,6 +78,38 @@ def test_snapshots_tags_leases_and_gc(remote):
     assert set(report.versions) == {("snapshot", "all", 2), ("documents", "all", 2)}
     assert np.array_equal(remote.snapshot("data", 1).column("value").read(), ROWS)
     assert not remote.verify(full=True).damages
+
+
+def test_the_commands_work_on_an_address(url, remote, tmp_path, capsys):
+    for rows in (ROWS, ROWS[:10], ROWS[:20]):
+        publish(remote, rows, "records")
+        with remote.begin_snapshot("data") as attempt:
+            attempt.pin(remote.latest("data", "records"))
+            attempt.index("train", np.arange(len(rows), dtype="<u4"))
+            attempt.commit()
+
+    def run(command: str, *arguments: str) -> str:
+        assert main([command, url, *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "data" in run("ls")
+    assert "1000" in run("show", "data", "--version", "1")
+    assert "999" in run("head", "data", "-n", "1000", "--version", "1")
+    assert run("stats", "data/records")
+    assert main(["diff", url, "data/records", "1", "2"]) == 1
+    run("verify", "--full")
+    run("tag", "data", "first", "1")
+    assert "first" in run("tag", "data")
+    run("gc", "data", "--keep", "1", "--grace-hours", "0")
+    assert remote.versions("data", "records") == [1, 2, 3]
+    run("gc", "data", "--keep", "1", "--grace-hours", "0", "--delete")
+    assert remote.versions("data", "records") == [1, 3]
+    run("tag", "data", "first", "--remove")
+    run("export", "data", "parquet", str(tmp_path / "out"))
+    assert sum(pq.read_table(path).num_rows for path in (tmp_path / "out").rglob("*.parquet")) == 20
+    capsys.readouterr()
+    assert main(["ls", "ftp://host/x"]) == 2
+    assert "s3://BUCKET/PREFIX" in capsys.readouterr().err
 
 
 def test_opening_a_numbered_snapshot_and_reading_it_lists_nothing(remote, faults):
