@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +42,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "stack": {"kind": "vector", "paths": ["n.a", "n.b.0.c"], "missing": "nan", "dtype": "float64"},
     "color": {"kind": "category", "path": "color"},
     "size": {"kind": "category", "path": "size", "values": ["s", "m", 40, True]},
+    "bucket": {"kind": "category", "path": "bucket", "hash_buckets": 8},
     "tags": {"kind": "multilabel", "path": "tags", "values": ["a", "b"]},
     "ok": {"kind": "bool", "path": "ok"},
     "at": {"kind": "datetime", "path": "at", "unit": "us"},
@@ -74,6 +77,7 @@ def good() -> dict[str, Any]:
         "n": {"a": 1.0, "b": [{"c": 2.0}]},
         "color": "red",
         "size": "m",
+        "bucket": "any",
         "tags": ["a"],
         "ok": True,
         "at": MOMENT,
@@ -123,13 +127,16 @@ FITS = {
     "u64": {"an int32", "an int64"},
     "i64": {"an int32", "an int64"},
     "vec": set(),
+    "stack": NUMBERS,
     "color": {"a string"},
     "size": set(),
+    "bucket": {"a string"},
     "tags": set(),
     "ok": {"a bool"},
     "at": {"a date"},
     "text": {"a string"},
     "grid": set(),
+    "prices": NUMBERS,
     "rec": set(),
     "oid": {"an ObjectId"},
     "uuid": {"a UUID"},
@@ -203,8 +210,23 @@ DEFECTS: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {
     "an embedding with NaN": ({"emb": np.array([np.nan, 2], "<f4").tobytes()}, ("emb", "wrong type")),
     "an embedding as a list": ({"emb": [1.0, 2.0]}, ("emb", "wrong type")),
     "nested 150 levels beside": ({"zzz": deep(150)}, None),
+    "nested 170 levels in an unknown member": ({"rec": {"a": 1, "zz": deep(170)}}, None),
+    "nested 175 levels instead of a number": ({"f32": deep(175)}, ("f32", "wrong type")),
+    "lists in lists instead of a vector": ({"vec": [[[[[[1.0]]]]]] * 3}, ("vec", "wrong type")),
 }
+
+
+def holding(column: str, value: Any) -> dict[str, Any]:
+    """Give the member of a document from which the column takes this value."""
+    if column == "stack":
+        return {"n": {"a": value, "b": [{"c": 2.0}]}}
+    return {"lines": [{"price": value}]} if column == "prices" else {column: value}
+
+
+MAY_BE_NULL = {"u64", "i64", "stack"}
 for _column, _fits in FITS.items():
+    _nothing = None if _column in MAY_BE_NULL else (_column, "null")
+    DEFECTS[f"{_column} gets null"] = (holding(_column, None), _nothing)
     for _name, _value in OTHER.items():
         _reason = None if _name in _fits else (_column, "wrong type")
         if (_column, _name) == ("size", "a string"):
@@ -217,26 +239,67 @@ for _column, _fits in FITS.items():
             _reason = ("rec", "missing")
         if (_column, _name) in {("size", "a bool"), ("blob", "a UUID")}:
             _reason = None if _column == "size" else ("blob", "wrong type")
-        DEFECTS[f"{_column} gets {_name}"] = ({_column: _value}, _reason)
+        DEFECTS[f"{_column} gets {_name}"] = (holding(_column, _value), _reason)
 
 
 def duplicate_key() -> RawBSONDocument:
     # The server's projection stops at the last wanted name; only a key repeated before that can be seen.
-    body = encode({"_id": "raw duplicate key", **good()})
+    body = encode({"_id": "raw duplicate key", **good(), "key": 1})
     once = encode({"i8": 7})[4:-1]
     twice = body[4:].replace(once, once + encode({"i8": 8})[4:-1])
     return RawBSONDocument(struct.pack("<i", len(twice) + 4) + twice)
 
 
 def invalid_utf8() -> RawBSONDocument:
-    body = encode({"_id": "raw invalid UTF-8", **good()})
+    body = encode({"_id": "raw invalid UTF-8", **good(), "key": 2})
     return RawBSONDocument(body.replace("héllo".encode(), b"h\xff\xfello"))
 
 
-RAW: dict[str, tuple[Callable[[], RawBSONDocument], tuple[str, str]]] = {
+RAW: dict[str, tuple[Callable[[], RawBSONDocument], tuple[str, str] | None]] = {
     "raw duplicate key": (duplicate_key, ("i8", "duplicate key")),
     "raw invalid UTF-8": (invalid_utf8, ("text", "invalid UTF-8")),
 }
+DEPRECATED = {
+    "undefined": (0x06, b""),
+    "a symbol": (0x0E, struct.pack("<i", 2) + b"x\0"),
+    "a DBPointer": (0x0C, struct.pack("<i", 2) + b"c\0" + OID.binary),
+}
+"""Types that no driver writes any more, by name: the type's byte, and a value."""
+
+
+def deprecated(name: str, column: str, kind: int, value: bytes) -> RawBSONDocument:
+    members = {**good(), "_id": name, "key": name}
+    wanted = holding(column, Int64(0x55AA))
+    (outer,) = wanted
+    body = encode({**{key: member for key, member in members.items() if key != outer}, **wanted})
+    placeholder = encode({"v": Int64(0x55AA)})[7:-1]
+    field = {"stack": "a", "prices": "price"}.get(column, column).encode() + b"\0"
+    before, after = body.split(b"\x12" + field + placeholder)
+    grown = len(value) - len(placeholder)
+    return RawBSONDocument(_resized(before + bytes([kind]) + field + value + after, body, outer, grown))
+
+
+def _resized(data: bytes, body: bytes, outer: str, grown: int) -> bytes:
+    """Set right the lengths of the documents that lie around a value that grew."""
+    out = bytearray(data)
+    places = [0]
+    if outer in ("n", "lines"):
+        places.append(data.index(outer.encode() + b"\0", 4) + len(outer) + 1)
+    if outer == "lines":
+        places.append(places[-1] + 4 + 3)
+    for place in places:
+        (length,) = struct.unpack_from("<i", body, place)
+        struct.pack_into("<i", out, place, length + grown)
+    return bytes(out)
+
+
+for _column in FITS:
+    for _name, (_kind, _bytes) in DEPRECATED.items():
+        _id = f"{_column} gets {_name}"
+        # Undefined is what null was called once.
+        _nothing = None if _column in MAY_BE_NULL else (_column, "null")
+        _reason = _nothing if _name == "undefined" else (_column, "wrong type")
+        RAW[_id] = (partial(deprecated, _id, _column, _kind, _bytes), _reason)
 
 
 @pytest.fixture
@@ -247,6 +310,7 @@ def spec(database: Any) -> DatasetSpec:
             "source": {"database": database.name, "collection": "rows"},
             "columns": COLUMNS,
             "checks": {"max_reject_share": 1.0},
+            "dedup": {"fields": ["key"]},
         }
     )
 
@@ -256,9 +320,10 @@ def test_every_defect_is_converted_exactly_or_named(
 ) -> None:
     documents = []
     for name, (changes, _) in DEFECTS.items():
-        document = {"_id": name, **good(), **changes}
+        document = {"_id": name, **good(), "key": name, **changes}
         documents.append({key: value for key, value in document.items() if value is not ...})
-    database.rows.insert_many(documents)
+    repeated = [{"_id": f"repeats {number}", **good(), "key": "no labels"} for number in range(7)]
+    database.rows.insert_many([*documents, *repeated])
     raw = database.get_collection(
         "rows", codec_options=database.codec_options.with_options(document_class=RawBSONDocument)
     )
@@ -282,8 +347,8 @@ def test_every_defect_is_converted_exactly_or_named(
             found[name] = (row["field"].split(".")[0].split("__")[0], row["reason"])
         kept[asset] = version
     expected = {name: reason for name, (_, reason) in DEFECTS.items() if reason is not None}
-    expected |= {name: reason for name, (_, reason) in RAW.items()}
-    assert len(expected) > 250
+    expected |= {name: reason for name, (_, reason) in RAW.items() if reason is not None}
+    assert len(expected) > 400
     assert found == expected
 
     num_documents = database.rows.count_documents({})
@@ -292,7 +357,9 @@ def test_every_defect_is_converted_exactly_or_named(
     report = build_snapshot(spec, ["all"], store=store)
     in_splits = sum(report.metadata["splits"].values())
     rejected = sum(extracted.rejects.values()) + sum(built.rejects.values())
-    assert in_splits + rejected == num_documents
+    duplicates = report.metadata["duplicates"]["rows"]
+    assert duplicates == len(repeated)
+    assert in_splits + rejected + duplicates == num_documents
 
     ids = [value.as_py() for value in kept["documents"].table("documents").read()["_id"]]
     row_of = {value[5:-1].decode(): row for row, value in enumerate(ids)}
@@ -371,3 +438,48 @@ def test_coercion_is_lossless(
     version = store.latest("coerced", "records")
     assert version is not None
     assert version.column("x").read()[0].tolist() == stored
+
+
+def test_what_a_projection_hides_is_seen_in_a_dump(
+    database: Any, mongo_client: MongoClient[Any], store: ShardStore, tmp_path: Path
+) -> None:
+    """The server sends the wanted members alone, and of a repeated one the first.
+
+    A dump has every member of a document, nested ones beyond what a server stores, too.
+    """
+    beyond = encode({"x": Int64(8)})[4:-1]
+    body = encode({"_id": "repeated", "x": Int64(7), "pad": "p" * 4_000})
+    repeated = struct.pack("<i", len(body) + len(beyond)) + body[4:-1] + beyond + b"\0"
+    files = {"repeated": repeated, "plain": encode({"_id": "plain", "x": Int64(7)})}
+    files["200 levels"] = encode({"_id": "200", "y": deep(199), "x": Int64(7)})
+    files["201 levels"] = encode({"_id": "201", "y": deep(200), "x": Int64(7)})
+    raw = database.get_collection(
+        "rows", codec_options=database.codec_options.with_options(document_class=RawBSONDocument)
+    )
+    raw.insert_many([RawBSONDocument(files["repeated"]), RawBSONDocument(files["plain"])])
+    (tmp_path / "rows.bson").write_bytes(b"".join(files.values()))
+
+    def build(name: str, **source: Any) -> tuple[int, list[dict[str, Any]]]:
+        spec = DatasetSpec.model_validate(
+            {
+                "name": name,
+                "source": source,
+                "columns": {"x": {"kind": "number", "path": "x", "dtype": "int64"}},
+                "checks": {"max_reject_share": 1.0, "max_row_difference": 1.0},
+            }
+        )
+        report = build_documents(spec, "all", fields_of(spec), client=mongo_client, store=store)
+        build_records(spec, "all", store=store)
+        records, documents = store.latest(name, "records"), store.latest(name, "documents")
+        assert records is not None
+        assert documents is not None
+        assert records.column("x").read().tolist() == [7] * report.rows
+        return report.rows, documents.table("rejects").read().to_pylist()
+
+    assert build("projected", database=database.name, collection="rows") == (2, [])
+    rows, rejects = build("dumped", dump=str(tmp_path / "rows.bson"))
+    assert rows == 2
+    assert [(one["_id"], one["reason"]) for one in rejects] == [
+        ('"201"', "nested too deeply"),
+        ('"repeated"', "duplicate key"),
+    ]
