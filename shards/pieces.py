@@ -66,12 +66,14 @@ class Pieces:
 
     def get(self, name: str) -> memoryview | None:
         """Content of a piece that was there when the first one was asked for, mapped; None for none whole."""
-        if self._found is None:
-            self._found = {}
+        known = self._found
+        if known is None:
+            known = {}
             for file, size in self._storage.sizes(self.directory).items():
-                self._found.setdefault(file.rpartition(".")[0], []).append((file, size))
-        for file, size in self._found.get(name, []):
-            if size > HASH_BYTES:
+                known.setdefault(file.rpartition(".")[0], []).append((file, size))
+            self._found = known
+        for file, size in known.get(name, []):
+            if size >= HASH_BYTES:
                 with contextlib.suppress(DamagedFile, NotFound):
                     data = self._storage.map(f"{self.directory}/{file}", size)
                     if xxhash.xxh3_128_digest(data[:-HASH_BYTES]) == data[-HASH_BYTES:]:

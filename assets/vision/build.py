@@ -23,6 +23,7 @@ from assets.vision.errors import BuildError, PictureError
 from assets.vision.groups import Group, groups_of, rows_of_group
 from assets.vision.labels import labels_of
 from assets.vision.output import ImageOutput
+from assets.vision.pieces import GroupPieces
 from assets.vision.pipeline import run
 from assets.vision.plan import ImagePlan, fields_of_images, plans_of
 from assets.vision.previous import Previous
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 __all__ = ["build_images", "fields_of_images"]
+
+PIECES = 1
+"""Raised by one when pieces that an earlier release has put down cannot be used."""
 
 _LEVELS = {"keep16": 65_535.0}
 
@@ -85,6 +89,8 @@ def build_images(
     plans = plans_of(spec)
     documents = _documents(spec, partition, store, plans)
     previous = Previous(None if re_read else store.latest(spec.name, "images", partition), plans)
+    asked = f"{PIECES} {documents.content_hash} {previous.number} {plans!r}"
+    pieces = store.pieces(spec.name, "images", partition, asked)
     limits = {name: plan.recipe.max_bytes for plan in plans for name in _names(plan)}
     with (
         quiet(),
@@ -95,12 +101,15 @@ def build_images(
         build = _Build(spec, plans, documents, previous, attempt)
         table = documents.table("documents")
         blocks = Blocks(plans, rows_of_group(plans))
-        running = run(groups_of(table, plans), gatherer, renderer, previous.find, blocks, num_threads)
-        with closing(running) as groups:
+        kept = GroupPieces(pieces, plans)
+        missing = kept.missing(groups_of(table, plans))
+        running = run(missing, gatherer, renderer, previous.find, blocks, num_threads)
+        with closing(kept.merged(groups_of(table, plans), running, blocks)) as groups:
             for done in build.write(groups):
                 progress(done, documents.num_rows, "pictures")
         findings = build.check()
         commit = build.commit(documents, run_id)
+    pieces.remove()
     version = commit.version
     return Report(
         dataset=spec.name,
@@ -113,7 +122,11 @@ def build_images(
         rejects=dict(build.rejects.by_reason),
         size_bytes=version.size_bytes,
         seconds=time.monotonic() - started,
-        metadata={**build.metadata(), "labels": labels_of(spec, table, _shown(version, plans))},
+        metadata={
+            **build.metadata(),
+            "num_kept": kept.num_kept,
+            "labels": labels_of(spec, table, _shown(version, plans)),
+        },
         findings=findings,
     )
 

@@ -39,6 +39,11 @@ class Previous:
                 ):
                     self._index[name] = _index(version.column(f"{name}__source"))
 
+    @property
+    def number(self) -> int | None:
+        """Number of the version, None where there is none."""
+        return None if self._version is None else self._version.number
+
     def find(self, name: str, digest: bytes) -> int | None:
         """Row whose column was made of a source with this hash, if any."""
         if name not in self._index:
