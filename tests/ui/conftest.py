@@ -9,16 +9,24 @@ import pytest
 from pymongo import MongoClient
 
 from demo.seed import seed
-from tests.ui.deployment import Deployment
+from tests.ui.deployment import PROJECT, Deployment
+
+CANARY = "canary5e2a"
+"""A secret in every connection string of the deployment; it may be nowhere in what the deployment leaves."""
 
 
 @pytest.fixture(scope="module")
 def deployment(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Give a running webserver and daemon; documents are seeded, nothing is materialized."""
     folder = tmp_path_factory.mktemp("deployment")
+    environment = {
+        "MONGODB_URI": f"{mongo_uri}&appName={CANARY}",
+        "UNREACHABLE_URI": f"mongodb://someone:{CANARY}@127.0.0.1:1/?serverSelectionTimeoutMS=500",
+        "PYTHONPATH": str(PROJECT),
+    }
     with MongoClient(mongo_uri) as client:
         seed(client, folder / "data" / "pictures")
-    with Deployment(folder, {"MONGODB_URI": mongo_uri}) as running:
+    with Deployment(folder, environment, location=("tests.ui.location", PROJECT)) as running:
         yield running
 
 

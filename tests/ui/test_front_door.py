@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pymongo import MongoClient
 
 from demo.seed import DATABASE
+from shards import ShardStore
+from tests.ui.conftest import CANARY
 from tests.ui.deployment import Deployment
 
 pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
@@ -34,11 +38,22 @@ MONTHS = [f"2025-{month:02}" for month in range(1, 13)]
 DIGITS = [f"digits/{name}" for name in ("documents", "images", "records")]
 
 
+SITES = ["north", "east", "south", "west"]
+
+
 @pytest.fixture(scope="module")
 def materialized(deployment: Deployment) -> Deployment:
-    """Give the deployment after a backfill of every partition of digits, and its snapshot."""
-    deployment.backfill(DIGITS, MONTHS)
-    deployment.succeed(deployment.launch(assets=["digits/snapshot"]))
+    """Give the deployment with every partition of digits by a backfill, tumors by one run, and snapshots."""
+    backfill = deployment.begin_backfill(DIGITS, MONTHS)
+    tags = {
+        "dagster/asset_partition_range_start": SITES[0],
+        "dagster/asset_partition_range_end": SITES[-1],
+    }
+    tumors = deployment.launch(assets=["tumors/documents", "tumors/records"], tags=tags)
+    deployment.finish_backfill(backfill)
+    snapshot = deployment.launch(assets=["digits/snapshot"])
+    deployment.succeed(tumors)
+    deployment.succeed(snapshot)
     return deployment
 
 
@@ -51,7 +66,7 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
     opened.set_default_timeout(60_000)
@@ -59,20 +74,44 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.close()
 
 
-def test_one_partition_by_graphql(deployment: Deployment) -> None:
-    tags = {"dagster/partition": "north"}
-    deployment.succeed(deployment.launch(assets=["tumors/documents", "tumors/records"], tags=tags))
-    metadata = deployment.metadata("tumors/documents", "north")
-    assert metadata["dagster/row_count"] > 100
-    assert metadata["server_count"] == metadata["dagster/row_count"]
-    checks = deployment.checks("tumors/records")
+def test_many_partitions_by_one_run(materialized: Deployment) -> None:
+    rows = {site: materialized.metadata("tumors/documents", site) for site in SITES}
+    assert sum(metadata["dagster/row_count"] for metadata in rows.values()) == 569
+    assert all(metadata["server_count"] == metadata["dagster/row_count"] for metadata in rows.values())
+    checks = materialized.checks("tumors/records")
     assert {name: check["blocking"] for name, check in checks.items()}["value_ranges"] is True
     for check in checks.values():
         assert check["executionForLatestMaterialization"]["status"] == "SUCCEEDED", check
-    asset = deployment.asset("tumors/documents")
+    asset = materialized.asset("tumors/documents")
     assert asset["groupName"] == "tumors"
     assert {"mongodb", "arrow"} <= set(asset["kinds"])
     assert asset["owners"] == [{"__typename": "TeamAssetOwner", "team": "oncology"}]
+    assert "569 records of the breast-cancer table" in asset["description"]
+
+
+def test_columns_where_they_come_from_and_freshness(deployment: Deployment) -> None:
+    entries = {entry["label"]: entry for entry in deployment.asset("digits/records")["metadataEntries"]}
+    columns = {
+        column["name"]: (column["type"], column["description"])
+        for column in entries["dagster/column_schema"]["schema"]["columns"]
+    }
+    assert columns["gain"] == ("number", "`device.gain`; impute, standardize")
+    lineage = {
+        column["columnName"]: [
+            ("/".join(one["assetKey"]["path"]), one["columnName"]) for one in column["columnDeps"]
+        ]
+        for column in entries["dagster/column_lineage"]["lineage"]
+    }
+    ((documents, field),) = lineage["gain"]
+    assert documents == "digits/documents"
+    entries = {entry["label"]: entry for entry in deployment.asset(documents)["metadataEntries"]}
+    (origin,) = [
+        column["columnDeps"]
+        for column in entries["dagster/column_lineage"]["lineage"]
+        if column["columnName"] == field
+    ]
+    assert origin == [{"assetKey": {"path": ["digits", "source"]}, "columnName": "device.gain"}]
+    assert deployment.asset("slow/snapshot")["internalFreshnessPolicy"] == {"failWindowSeconds": 86_400}
 
 
 def test_a_backfill_by_graphql(materialized: Deployment) -> None:
@@ -86,19 +125,45 @@ def test_a_backfill_by_graphql(materialized: Deployment) -> None:
     assert snapshot["partitions"] == 12
 
 
-def test_a_killed_run_leaves_nothing_behind(deployment: Deployment) -> None:
-    before = {file for file in deployment.shards.rglob("*") if "tumors" in str(file) and file.is_file()}
-    run_id = deployment.launch(assets=["tumors/documents"], tags={"dagster/partition": "south"})
-    deployment.graphql(
-        "mutation($id: String!) { terminateRun(runId: $id, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) "
-        "{ __typename } }",
-        id=run_id,
-    )
-    status = deployment.finish(run_id)
-    assert status in ("CANCELED", "SUCCESS")
-    if status == "CANCELED":
-        after = {file for file in deployment.shards.rglob("*") if "tumors" in str(file) and file.is_file()}
-        assert {file for file in after - before if file.suffix == ".json" and "south" in str(file)} == set()
+def attempts(deployment: Deployment) -> list[Path]:
+    """Return the directories that builds of the slow dataset write to."""
+    return [
+        folder
+        for folder in (deployment.shards / "slow" / "documents" / "data").glob("*/*")
+        if not folder.name.startswith("pieces")
+    ]
+
+
+def begun(deployment: Deployment) -> str:
+    """Launch a run that takes a quarter of a minute and return its id when it has begun to write."""
+    before = set(attempts(deployment))
+    run_id = deployment.launch(assets=["slow/documents"], tags={"dagster/max_retries": "0"})
+    deployment.wait("an attempt", lambda: set(attempts(deployment)) - before)
+    return run_id
+
+
+def test_a_killed_run_leaves_nothing_after_gc(deployment: Deployment) -> None:
+    """The process of the run is killed in the middle; that is seen, and gc removes what it was writing."""
+    run_id = begun(deployment)
+    (pid,) = set(re.findall(r"\(pid: (\d+)\)", " ".join(deployment.messages(run_id))))
+    os.kill(int(pid), signal.SIGKILL)
+    assert deployment.finish(run_id) == "FAILURE"
+    assert len(attempts(deployment)) == 1
+    store = ShardStore(deployment.shards)
+    assert store.versions("slow", "documents") == []
+    config = {"ops": {"slow_gc_op": {"config": {"grace_hours": 0.0}}}}
+    deployment.succeed(deployment.launch("slow_gc", config=config))
+    assert [file for file in (deployment.shards / "slow" / "documents").rglob("*") if file.is_file()] == []
+    assert attempts(deployment) == []
+    assert not store.verify("slow").damages
+
+
+def test_a_cancelled_run_leaves_nothing(deployment: Deployment) -> None:
+    run_id = begun(deployment)
+    deployment.graphql("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
+    assert deployment.finish(run_id) == "CANCELED"
+    assert attempts(deployment) == []
+    assert ShardStore(deployment.shards).versions("slow", "documents") == []
 
 
 def shoot(page: Page, folder: Path, name: str) -> None:
@@ -150,12 +215,24 @@ def test_automation_page(materialized: Deployment, page: Page, screenshots: Path
     shoot(page, screenshots, "automation")
 
 
-def test_the_watching_sensor_refreshes_what_changes_touch(deployment: Deployment, mongo_uri: str) -> None:
+@pytest.fixture(scope="module")
+def changed(materialized: Deployment, mongo_uri: str) -> set[str]:
+    """Change one document of May, observe the source, and return the runs that there were before."""
+    materialized.wait("a first evaluation", lambda: _ticks(materialized, "digits_automation"))
+    before = {run["runId"] for run in materialized.runs()}
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        digits = client[DATABASE].digits
+        may = {"captured_at": {"$gte": datetime(2025, 5, 1), "$lt": datetime(2025, 6, 1)}, "device.dpi": 300}
+        assert digits.update_one(may, {"$set": {"device.dpi": 301}}).modified_count == 1
+    materialized.succeed(materialized.launch(assets=["digits/source"]))
+    return before
+
+
+def test_the_watching_sensor_refreshes_what_changes_touch(
+    materialized: Deployment, changed: set[str], mongo_uri: str
+) -> None:
     """Insert, move between partitions and delete: exactly the partitions touched are read again."""
-    for site in ("north", "east", "south", "west"):
-        deployment.succeed(
-            deployment.launch(assets=["tumors/documents", "tumors/records"], tags={"dagster/partition": site})
-        )
+    deployment = materialized
     deployment.wait("a first look at the change stream", lambda: _ticks(deployment, "tumors_watch"))
     started = {run["runId"] for run in deployment.runs()}
 
@@ -181,6 +258,9 @@ def test_the_watching_sensor_refreshes_what_changes_touch(deployment: Deployment
         tumors.update_one({"_id": document["_id"]}, {"$set": {"site": "east"}})
     metadata = deployment.metadata("tumors/snapshot")
     assert metadata["dagster/row_count"] == 570
+    observed = deployment.asset("tumors/source")["assetObservations"]
+    assert {one["partition"] for one in observed} >= {"east", "south"}
+    assert {one["description"] for one in observed} == {"A change, seen in the change stream."}
 
 
 def _ticks(deployment: Deployment, name: str) -> bool:
@@ -190,34 +270,32 @@ def _ticks(deployment: Deployment, name: str) -> bool:
     return bool(ticks)
 
 
-def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment, mongo_uri: str) -> None:
-    """Observe twice with a change between: only its partition is made again, then one snapshot."""
-    observe = {"assets": ["digits/source"]}
-    materialized.succeed(materialized.launch(**observe))
-    materialized.wait("a first evaluation", lambda: _ticks(materialized, "digits_automation"))
-    started = {run["runId"] for run in materialized.runs()}
-    snapshots = len(materialized.asset("digits/snapshot")["assetMaterializations"])
-    with MongoClient[dict[str, Any]](mongo_uri) as client:
-        digits = client[DATABASE].digits
-        month = {
-            "$gte": datetime(2025, 5, 1, tzinfo=timezone.utc),
-            "$lt": datetime(2025, 6, 1, tzinfo=timezone.utc),
-        }
-        document = digits.find_one({"captured_at": month, "device.dpi": 300})
-        assert document is not None
-        digits.update_one({"_id": document["_id"]}, {"$set": {"device.dpi": 301}})
-        materialized.succeed(materialized.launch(**observe))
+def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment, changed: set[str]) -> None:
+    """Of the one partition that was changed every asset is made again, then one snapshot."""
 
-        def again() -> bool:
-            return len(materialized.asset("digits/snapshot")["assetMaterializations"]) > snapshots
+    def again() -> bool:
+        return len(materialized.asset("digits/snapshot")["assetMaterializations"]) > 1
 
-        materialized.wait("a snapshot by automation", again)
-        digits.update_one({"_id": document["_id"]}, {"$set": {"device.dpi": 300}})
-    runs = [run for run in materialized.runs() if run["runId"] not in started]
+    materialized.wait("a snapshot by automation", again)
     automatic = [
         {tag["key"]: tag["value"] for tag in run["tags"]}.get("dagster/partition")
-        for run in runs
-        if any(tag["key"] == "dagster/from_automation_condition" for tag in run["tags"])
+        for run in materialized.runs()
+        if run["runId"] not in changed
+        and any(tag["key"] == "dagster/from_automation_condition" for tag in run["tags"])
     ]
     assert sorted(filter(None, automatic)) == ["2025-05"]
-    assert len(materialized.asset("digits/snapshot")["assetMaterializations"]) == snapshots + 1
+    assert len(materialized.asset("digits/snapshot")["assetMaterializations"]) == 2
+
+
+def test_the_password_is_nowhere(materialized: Deployment) -> None:
+    """In no log, event, compute log, manifest or shard, also after a run that could not reach its server."""
+    run_id = materialized.launch(assets=["unreachable/documents"])
+    assert materialized.finish(run_id) == "FAILURE"
+    said = " ".join(materialized.messages(run_id))
+    assert "127.0.0.1:1" in said
+    assert CANARY not in said
+    materialized.stop()
+    files = [file for file in materialized.folder.rglob("*") if file.is_file()]
+    for suffix in (".db", ".json", ".err", ".log", ".arrow"):
+        assert any(file.suffix == suffix for file in files), suffix
+    assert [str(file) for file in files if CANARY.encode() in file.read_bytes()] == []

@@ -1,4 +1,4 @@
-"""`deploy/dagster.yaml` against a real Postgres: what runs through the queue is stored there."""
+"""`deploy/dagster.yaml` against a real Postgres: what a schedule launches is queued, run and stored there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tests.ui.deployment import PROJECT, Deployment
 pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
 
 
-def test_a_run_through_the_queue_is_stored_in_postgres(mongo_uri: str, tmp_path: Path) -> None:
+def test_what_a_schedule_launches_goes_through_the_queue_into_postgres(
+    mongo_uri: str, tmp_path: Path
+) -> None:
+    """The last closed window and the one before, then a snapshot; nothing is kept outside Postgres."""
     with MongoClient(mongo_uri) as client:
         seed(client, tmp_path / "data" / "pictures")
     with postgres() as url:
@@ -23,15 +26,21 @@ def test_a_run_through_the_queue_is_stored_in_postgres(mongo_uri: str, tmp_path:
             "MONGODB_URI": mongo_uri,
             "DAGSTER_PG_URL": url,
             "DAGSTER_COMPUTE_LOGS": str(tmp_path / "logs"),
+            "PYTHONPATH": str(PROJECT),
         }
-        with Deployment(tmp_path / "dagster", environment, PROJECT / "deploy" / "dagster.yaml") as deployment:
-            run_id = deployment.launch(
-                assets=["tumors/documents", "tumors/records"], tags={"dagster/partition": "west"}
-            )
-            deployment.succeed(run_id)
-            assert deployment.metadata("tumors/records", "west")["dagster/row_count"] > 100
+        settings, location = PROJECT / "deploy" / "dagster.yaml", ("tests.ui.ticking", PROJECT)
+        with Deployment(tmp_path / "dagster", environment, settings, location) as deployment:
+            run = deployment.wait("a tick of the schedule", lambda: (deployment.runs() or [None])[-1])
+            assert run is not None
+            deployment.succeed(run["runId"])
+            tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+            assert tags["dagster/schedule_name"] == "ticking_schedule"
+            assert tags["dagster/asset_partition_range_start"] == "2025-11"
+            assert tags["dagster/asset_partition_range_end"] == "2025-12"
+            assert deployment.metadata("ticking/records", "2025-12")["dagster/row_count"] > 100
+            assert deployment.metadata("ticking/snapshot")["partitions"] == 2
             stored = subprocess.run(
-                ["psql", url, "-Atc", f"select status from runs where run_id = '{run_id}'"],
+                ["psql", url, "-Atc", f"select status from runs where run_id = '{run['runId']}'"],
                 capture_output=True,
                 text=True,
                 check=True,

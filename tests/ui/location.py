@@ -1,0 +1,37 @@
+"""The shipped datasets, and two of their collection that tests need: one read slowly, one out of reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from assets import definitions as shipped
+from assets.dataset import definitions_of
+from assets.spec import DatasetSpec
+from demo.seed import DATABASE
+
+
+def tumors(name: str, source: dict[str, Any], **more: Any) -> dg.Definitions:
+    """Return a dataset of one column over the demo's tumors."""
+    return definitions_of(
+        DatasetSpec.model_validate(
+            {
+                "name": name,
+                "source": {"database": DATABASE, "collection": "tumors", **source},
+                "columns": {"diagnosis": {"kind": "category", "path": "diagnosis"}},
+                "runs": {"retries": 0},
+                **more,
+            }
+        )
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return all of them."""
+    return dg.Definitions.merge(
+        shipped.defs(),
+        tumors("slow", {"max_documents_per_second": 40}, checks={"fresh_within_hours": 24}),
+        tumors("unreachable", {"uri_env": "UNREACHABLE_URI"}),
+    )
