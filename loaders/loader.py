@@ -20,7 +20,7 @@ from loaders.options import Pace, choose_order, default_threads, shard_of_world
 from loaders.plan import Plan
 from loaders.pool import Pool
 from loaders.stats import LoaderStats, Meter
-from loaders.threads import Ahead, Helped
+from loaders.threads import Ahead
 
 if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
@@ -250,9 +250,7 @@ class LoaderIterator(Iterator[Batch]):
         work = _Work(
             loader._feed, loader._stage, loader._meter, plan, epoch, size, max(loader.num_threads, 1)
         )
-        helped = size == 1 and loader.num_threads > 0 and loader._feed.is_copying
-        kind = Helped if helped else Ahead
-        self._ahead = kind(work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
+        self._ahead = Ahead(work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
 
     def __next__(self) -> Batch:
         """Give the next batch."""

@@ -19,7 +19,7 @@ from loaders.errors import ForeignIterator
 
 Result = TypeVar("Result")
 
-_live: weakref.WeakSet[Any] = weakref.WeakSet()
+_live: weakref.WeakSet[Ahead[Any]] = weakref.WeakSet()
 
 
 class _Failed:
@@ -90,7 +90,11 @@ class Ahead(Generic[Result]):
         self._next += 1
         if not self._threads:
             return self._work(number)
-        _check_process(self._process)
+        if os.getpid() != self._process:
+            raise ForeignIterator(
+                f"this iterator belongs to process {self._process}, its threads do not live in process "
+                f"{os.getpid()}; make a new iterator after fork"
+            )
         slot = number % len(self._threads)
         result = self._slots[slot].get()
         self._room[slot].release()
@@ -131,122 +135,6 @@ def _run(
         except BaseException as error:  # whatever it is, the consumer must get it
             slot.put(_Failed(error))
             return
-
-
-class _Jobs(Generic[Result]):
-    """Jobs that threads and the consumer take from one list; the threads hold this and not `Helped`."""
-
-    def __init__(self, work: Callable[[int], Result], num_jobs: int, limit: int) -> None:
-        self.work, self.num_jobs, self.limit = work, num_jobs, limit
-        self.changed = threading.Condition()
-        self.num_begun = self.num_taken = 0
-        self.done: dict[int, Result | _Failed] = {}
-        self.stopped = False
-
-    def begin(self, more: int) -> int | None:
-        """Give the next job unless enough are under way; the caller holds the lock."""
-        if self.num_begun >= min(self.num_jobs, self.num_taken + self.limit + more):
-            return None
-        self.num_begun += 1
-        return self.num_begun - 1
-
-    def do(self, number: int) -> bool:
-        """Do a job; whether it succeeded."""
-        result: Result | _Failed
-        try:
-            result = self.work(number)
-        except BaseException as error:  # whatever it is, the consumer must get it
-            result = _Failed(error)
-        with self.changed:
-            self.done[number] = result
-            self.changed.notify_all()
-        return not isinstance(result, _Failed)
-
-    def run(self) -> None:
-        """Do jobs until there are no more; what each thread runs."""
-        while True:
-            with self.changed:
-                while (number := self.begin(0)) is None:
-                    if self.stopped or self.num_begun >= self.num_jobs:
-                        return
-                    self.changed.wait()
-                if self.stopped:
-                    return
-            if not self.do(number):
-                return
-
-
-class Helped(Generic[Result]):
-    """As `Ahead`, but a consumer that would have to wait does the next job itself.
-
-    For jobs that hardly hold the interpreter's lock: two threads then make twice as much. Parameters as for
-    `Ahead`, with at least one thread.
-    """
-
-    def __init__(self, work: Callable[[int], Result], num_jobs: int, num_threads: int, prefetch: int) -> None:
-        self._jobs = _Jobs(work, num_jobs, num_threads * prefetch)
-        self._process = os.getpid()
-        self._threads = [
-            threading.Thread(target=self._jobs.run, name=f"shardmill-loader-{number}", daemon=True)
-            for number in range(min(num_threads, num_jobs))
-        ]
-        _live.add(self)
-        for thread in self._threads:
-            thread.start()
-
-    def __iter__(self) -> Iterator[Result]:
-        """Itself."""
-        return self
-
-    def __next__(self) -> Result:
-        """Give the next result; do what comes after it while it is not there."""
-        _check_process(self._process)
-        jobs = self._jobs
-        result: Result | _Failed | None = None
-        while True:
-            with jobs.changed:
-                if jobs.stopped or jobs.num_taken >= jobs.num_jobs:
-                    break
-                result = jobs.done.pop(jobs.num_taken, None)
-                if result is not None:
-                    jobs.num_taken += 1
-                    jobs.changed.notify_all()
-                    break
-                number = jobs.begin(1)
-                if number is None:
-                    jobs.changed.wait()
-            if number is not None:
-                jobs.do(number)
-        if result is None:
-            self.close()
-            raise StopIteration
-        if isinstance(result, _Failed):
-            self.close()
-            raise result.error
-        return result
-
-    def close(self) -> None:
-        """End the threads; unread results are dropped."""
-        if os.getpid() != self._process:
-            return
-        with self._jobs.changed:
-            self._jobs.stopped = True
-            self._jobs.changed.notify_all()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
-
-    def __del__(self) -> None:
-        """End the threads."""
-        self.close()
-
-
-def _check_process(owner: int) -> None:
-    if os.getpid() != owner:
-        raise ForeignIterator(
-            f"this iterator belongs to process {owner}, its threads do not live in process {os.getpid()}; "
-            "make a new iterator after fork"
-        )
 
 
 @atexit.register
