@@ -185,7 +185,7 @@ class Stage:
     def __init__(self, suite: Suite, stack: contextlib.ExitStack) -> None:
         self.suite, self._stack = suite, stack
         num_bytes, self.limit_bytes, self.seconds = (
-            (1 << 30, 400 << 20, 0.8) if suite.quick else (2 << 30, 640 << 20, 4.0)
+            (1 << 30, 400 << 20, 1.2) if suite.quick else (2 << 30, 640 << 20, 4.0)
         )
         num_rows = num_bytes // ROW_BYTES
         self._directory = suite.directory / str(num_rows)
