@@ -34,6 +34,8 @@ from shards import DamagedFile, ShardStore, Version
 SNAPSHOT = "snapshot"
 LISTED = 100
 """At most so many duplicates and leaks are named in the metadata."""
+STEPS = "steps"
+"""What progress counts: two a partition, its statistics and its derived columns."""
 
 
 def build_snapshot(
@@ -65,11 +67,11 @@ def build_snapshot(
         pinned = pin_latest(spec, partitions, store)
     except DamagedFile as error:
         raise Unfit(spec.name, SNAPSHOT, [damaged(error)]) from error
-    work = _Snapshot(spec, pinned, store, run_id)
+    work = _Snapshot(spec, pinned, store, run_id, progress)
     versions = []
-    for done, one in enumerate(pinned):
+    for done, one in enumerate(pinned, 1):
         versions.append(work.versions_of(one))
-        progress(done + 1, len(pinned), "partitions")
+        progress(len(pinned) + done, 2 * len(pinned), STEPS)
     rows = work.index(versions)
     splits = rows.splits
     findings = refuse(spec, SNAPSHOT, snapshot_findings(spec, splits, versions))
@@ -134,11 +136,18 @@ class _Rows:
 class _Snapshot:
     """What is merged and fitted over the pinned partitions."""
 
-    def __init__(self, spec: DatasetSpec, pinned: Sequence[Pinned], store: ShardStore, run_id: str) -> None:
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        pinned: Sequence[Pinned],
+        store: ShardStore,
+        run_id: str,
+        progress: Progress,
+    ) -> None:
         self.spec, self.pinned, self.store, self.run_id = spec, pinned, store, run_id
         self.tables = [_rows_table(spec, one) for one in pinned]
         self.kept, self.vocabularies = keep(spec, pinned, self.tables, store.latest(spec.name, SNAPSHOT))
-        self.summaries = _merge(spec, pinned, self.kept)
+        self.summaries = _merge(spec, pinned, self.kept, progress)
         fits = {
             name: fit_steps(column.transform, self.summaries[name][0], isinstance(column, NumberColumn))
             for name, column in spec.columns.items()
@@ -231,7 +240,9 @@ class _Snapshot:
         return shares
 
 
-def _merge(spec: DatasetSpec, pinned: Sequence[Pinned], kept: Kept) -> dict[str, tuple[Summary, Summary]]:
+def _merge(
+    spec: DatasetSpec, pinned: Sequence[Pinned], kept: Kept, progress: Progress
+) -> dict[str, tuple[Summary, Summary]]:
     merged = {name: (Summary(), Summary()) for name in spec.record_columns}
     for at, one in enumerate(pinned):
         found = statistics_of(spec, one, *kept.of(at)) if merged else {}
@@ -241,6 +252,7 @@ def _merge(spec: DatasetSpec, pinned: Sequence[Pinned], kept: Kept) -> dict[str,
                 train.merge(Summary.from_json(written["train"])),
                 rest.merge(Summary.from_json(written["rest"])),
             )
+        progress(at + 1, 2 * len(pinned), STEPS)
     return merged
 
 
