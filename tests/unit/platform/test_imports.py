@@ -89,7 +89,7 @@ def test_builds_import_neither_dagster_nor_loaders_nor_the_code_location(package
             ["assets.columns", "assets.mongo"],
             ["assets.mongo.fields", "assets.mongo.gridfs", "assets.columns.splits"],
         ),
-        ("assets.columns", ["assets.vision", "assets.mongo"], ["assets.mongo.fields"]),
+        ("assets.columns", ["assets.vision", "assets.mongo"], ["assets.mongo.fields", "assets.mongo.schema"]),
         ("assets.mongo", ["assets.vision", "assets.columns"], []),
     ],
 )
