@@ -24,6 +24,9 @@ PIECE_BYTES = 8 << 20
 MAX_DOCUMENT_BYTES = 48 << 20
 """The server's limit of a document is 16 MiB; its own documents may be larger."""
 
+BUCKETS = "system.buckets."
+"""How the collections begin that time-series collections are kept in."""
+
 ARCHIVE_MAGIC = (0x8199E26D).to_bytes(4, "little")
 GZIP_MAGIC = b"\x1f\x8b"
 TERMINATOR = b"\xff\xff\xff\xff"
@@ -80,8 +83,14 @@ def find_files(dump: str, database: str | None = None) -> list[DumpFile]:
 
 
 def _documents(root: Path) -> list[Path]:
-    paths = [*root.glob("*.bson"), *root.glob("*.bson.gz")]
-    return sorted(path for path in paths if not path.name.startswith("system."))
+    paths = sorted([*root.glob("*.bson"), *root.glob("*.bson.gz")])
+    buckets = [path.name for path in paths if path.name.startswith(BUCKETS)]
+    if buckets:
+        raise SourceError(
+            f"dump {str(root)!r} holds {buckets[0]}, the packed measurements of a time-series collection, "
+            "which only a server can unpack; restore the dump into one and read that, or take the file out"
+        )
+    return [path for path in paths if not path.name.startswith("system.")]
 
 
 def _inspect(path: Path) -> DumpFile:

@@ -68,8 +68,9 @@ LEAST = 0xFF
 
 def size_of(database: Database[Any], collection: str) -> Size | None:
     """Size of a collection; None of views, of time-series collections, and where it may not be asked for."""
+    stages = [{"$collStats": {"storageStats": {}}}]
     try:
-        shards = list(database[collection].aggregate([{"$collStats": {"storageStats": {}}}]))
+        shards = list(database[collection].aggregate(stages, comment="shardmill, plan"))
     except OperationFailure:
         return None
     stats = [shard["storageStats"] for shard in shards]

@@ -113,6 +113,27 @@ def test_a_dump_takes_no_filter(store: ShardStore, tmp_path: Path) -> None:
         build_documents(filtered, "all", FIELDS, client=None, store=store)
 
 
+def test_several_collections_of_a_dump_are_read(store: ShardStore, tmp_path: Path) -> None:
+    directory = tmp_path / "dump" / "d"
+    directory.mkdir(parents=True)
+    half = len(ENCODED) // 2
+    (directory / "second.bson").write_bytes(b"".join(ENCODED[:half]))
+    (directory / "first.bson.gz").write_bytes(gzip.compress(b"".join(ENCODED[half:])))
+    report = build_documents(dump_spec(tmp_path / "dump"), "all", FIELDS, client=None, store=store)
+    whole = tmp_path / "things.bson"
+    whole.write_bytes(b"".join(ENCODED))
+    other = ShardStore(tmp_path / "other")
+    expected = build_documents(dump_spec(whole), "all", FIELDS, client=None, store=other)
+    assert report.content_hash == expected.content_hash
+
+
+def test_packed_measurements_are_refused_and_not_left_out(store: ShardStore, tmp_path: Path) -> None:
+    (tmp_path / "things.bson").write_bytes(b"".join(ENCODED))
+    (tmp_path / "system.buckets.series.bson").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"system\.buckets\.series\.bson.*restore"):
+        build_documents(dump_spec(tmp_path), "all", FIELDS, client=None, store=store)
+
+
 def test_an_empty_file_is_an_empty_version(store: ShardStore, tmp_path: Path) -> None:
     path = tmp_path / "things.bson"
     path.write_bytes(b"")
