@@ -68,7 +68,7 @@ LEAST = 0xFF
 
 def size_of(database: Database[Any], collection: str) -> Size | None:
     """Size of a collection; None of views, of time-series collections, and where it may not be asked for."""
-    stages = [{"$collStats": {"storageStats": {}}}]
+    stages: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
     try:
         shards = list(database[collection].aggregate(stages, comment="shardmill, plan"))
     except OperationFailure:
