@@ -181,7 +181,7 @@ class Peers:
 
     def hugging_face(self) -> None:
         """`datasets.map` over Arrow batches with NumPy inside; the fit is done outside, there is none."""
-        import datasets  # type: ignore[import-not-found,unused-ignore]
+        import datasets
 
         datasets.disable_progress_bars()
         moments, (low, high), vocabularies = self.fit()
