@@ -94,6 +94,22 @@ def _samples() -> Iterator[Sample]:
     yield from _deep()
 
 
+def ycck(image: Image.Image) -> bytes:
+    """A JPEG of inks whose first three are stored as YCbCr, which Pillow reads and cannot write.
+
+    Pillow writes inks inverted and declares them as such by the last byte of the segment `Adobe`: 0. There, 2
+    stands for YCCK (Adobe Technical Note 5116, section 18).
+    """
+    cyan, magenta, yellow, black = image.split()
+    stored = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
+    inverted = [plane.point(lambda value: 255 - value) for plane in stored]
+    data = bytearray(encode(Image.merge("CMYK", (*inverted, black)), "JPEG", quality=92))
+    transform = data.index(b"Adobe") + 11
+    assert data[transform] == 0
+    data[transform] = 2
+    return bytes(data)
+
+
 def _real() -> Iterator[Sample]:
     for path in [
         SKLEARN / "china.jpg",
@@ -115,6 +131,7 @@ def _of_one(image: Image.Image, name: str) -> Iterator[Sample]:
         yield Sample(f"{name}-q{quality}.jpg", encode(image, "JPEG", **options))
     yield Sample(f"{name}-gray.jpg", encode(gray, "JPEG", quality=85))
     yield Sample(f"{name}-cmyk.jpg", encode(image.convert("CMYK"), "JPEG", quality=92))
+    yield Sample(f"{name}-ycck.jpg", ycck(image.convert("CMYK")))
     yield Sample(f"{name}-rgb.png", encode(image, "PNG"))
     yield Sample(f"{name}-gray.png", encode(gray, "PNG"))
     yield Sample(f"{name}-rgba.png", encode(rgba, "PNG"))
