@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from loaders.cache import CachedFeed
 from loaders.device import HostStage, Layout, Ready, stage
 from loaders.errors import InvalidOption, StateMismatch
-from loaders.feed import DatasetFeed, Feed, Group, Resolved, steps_per_group
+from loaders.feed import DatasetFeed, Feed, Resolved, steps_per_group
 from loaders.forms import Batch
 from loaders.options import Pace, choose_order, default_threads, shard_of_world
 from loaders.plan import Plan
@@ -181,6 +181,11 @@ class ShardLoader:
             self._iterator.close()
         self._iterator, self._place = None, (epoch, position)
 
+    def _ended(self, iterator: LoaderIterator) -> None:
+        """Let go of an iterator that gave its last batch, and so of the blocks that it holds."""
+        if iterator is self._iterator and iterator.place[1] == 0:
+            self._restart(*iterator.place)
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `iter()` begins."""
         self._restart(epoch, 0)
@@ -271,6 +276,7 @@ class LoaderIterator(Iterator[Batch]):
                 self._begin(self._epoch + 1, 0)
             else:
                 self._meter.paused()
+                self._loader._ended(self)
                 raise StopIteration
         self._meter.waited(began)
 
@@ -301,18 +307,13 @@ class _Work:
         self._feed, self._stage, self._meter, self._plan = feed, made, meter, plan
         self._epoch, self._size, self._ahead = epoch, size, ahead
         self._stretch = size * max(1, RESOLVED_AT_ONCE // (size * plan.batch_size))
-        self._resolved = lru_cache(maxsize=ahead + 3)(self._resolve)
-        self._narrow = lru_cache(maxsize=2)(self._gather)
+        # no methods of this object: it would hold itself, and its blocks, until the collector comes by
+        resolve = partial(_resolve, feed, plan, epoch, self._stretch)
+        self._resolved = resolved = lru_cache(maxsize=ahead + 3)(resolve)
+        gathered = self._stretch > self._size
+        self._narrow = lru_cache(maxsize=2)(lambda n: feed.narrow(resolved(n)[0]) if gathered else None)
         group_bytes = max(feed.row_bytes() * plan.batch_size * size, 1)
         self._advised = max(min(ADVISED_BYTES // group_bytes, self._stretch // size), ahead)
-
-    def _resolve(self, stretch: int) -> tuple[Resolved, list[int]]:
-        first = stretch * self._stretch
-        positions, ends = self._plan.batches(first, min(first + self._stretch, self._plan.num_steps))
-        return self._feed.resolve(self._epoch, positions), [0, *ends]
-
-    def _gather(self, stretch: int) -> Group | None:
-        return self._feed.narrow(self._resolved(stretch)[0]) if self._stretch > self._size else None
 
     def _group(self, number: int) -> tuple[Resolved, int, list[int]]:
         """Give the samples of a group, its stretch, and where in that it begins and each batch ends."""
@@ -342,6 +343,13 @@ class _Work:
         ready = Ready.joined([self._stage.make(self._feed.group(*piece, narrow)) for piece in pieces])
         self._meter.gathered(time.perf_counter() - began)
         return ready
+
+
+def _resolve(feed: Feed, plan: Plan, epoch: int, size: int, stretch: int) -> tuple[Resolved, list[int]]:
+    """Give the samples of a stretch of `size` steps, and where each of its batches ends, 0 first."""
+    first = stretch * size
+    positions, ends = plan.batches(first, min(first + size, plan.num_steps))
+    return feed.resolve(epoch, positions), [0, *ends]
 
 
 def device_of(device: str | torch.device | None) -> torch.device:

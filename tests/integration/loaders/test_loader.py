@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,24 @@ def test_errors_arrive_and_threads_end(path: Path) -> None:
     with pytest.raises(ArithmeticError):
         list(broken)
     assert threading.active_count() <= before + 1
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_an_ended_loader_is_freed_at_once(path: Path, num_threads: int) -> None:
+    train = ShardDataset(path, "train", lease_seconds=None)
+    gc.collect()
+    gc.disable()  # what it holds, tens of megabytes, must not wait for the collector
+    try:
+        loader = train.loader(32, shuffle=True, num_threads=num_threads)
+        held = [weakref.ref(loader), weakref.ref(loader._feed)]
+        for _ in range(2):
+            for _batch in loader:
+                pass
+        assert loader.state_dict()["epoch"] == 2
+        del loader, _batch
+        assert [reference() for reference in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_mixtures(path: Path) -> None:
