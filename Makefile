@@ -55,7 +55,7 @@ stop: ## Stop the embedded MongoDB
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.daemon stop; fi
 
 clean: stop ## Remove data/, caches and .venv
-	rm -rf data bench-data build dist .dagster_home $(VENV) *.egg-info
+	rm -rf data bench-data build dist .dagster_home $(VENV) $(VENV)-bench *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
