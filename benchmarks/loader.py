@@ -10,8 +10,10 @@ beside it (`make bench-peers`), because MosaicML Streaming needs other versions;
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +56,7 @@ class Child:
                 text=True,
                 cwd=ROOT,
                 env=os.environ | {"PYTHONWARNINGS": "ignore"},
+                start_new_session=True,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -62,7 +65,7 @@ class Child:
         line = self._process.stdout.readline()
         answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
         if not line:
-            self._process = None
+            self.close()
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer
@@ -72,9 +75,10 @@ class Child:
         return Child(*self._arguments)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and the workers that it has left."""
         if self._process is not None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
