@@ -182,6 +182,8 @@ def test_pickles_and_crosses_to_spawned_processes_but_not_forked_ones(storage):
     assert pickle.loads(pickle.dumps(storage)).read("f", 5) == b"12345"
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(storage.read, ("f", 5)) == b"12345"
+        pool.close()  # a process that ignores SIGTERM, as it may inherit, would not be ended by leaving
+        pool.join()
     read, written = os.pipe()
     child = os.fork()
     if not child:
