@@ -10,10 +10,6 @@ beside it (`make bench-peers`), because MosaicML Streaming needs other versions;
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import loader_data, loader_store
-from benchmarks.harness import ROOT, Absent, Suite, Work
+from benchmarks.harness import ROOT, Absent, Suite, Work, evict
 from benchmarks.loader_peers import PEERS
+from benchmarks.participant import Child
 
 GOALS = {  # shuffled, beside the bare gather with one thread and beside the best peer
     "images": (">= 1.2", ">= 9"),
@@ -32,55 +29,6 @@ GOALS = {  # shuffled, beside the bare gather with one thread and beside the bes
     "records": (">= 2.0", ">= 8"),
 }
 SEQUENTIAL = {"images": ">= 20", "rows": ">= 3.5"}
-
-
-class Child:
-    """A participant in a process of its own."""
-
-    def __init__(self, *command: object) -> None:
-        self._arguments = [str(part) for part in command]
-        self._process: subprocess.Popen[str] | None = None
-
-    def ask(self, **command: Any) -> float:
-        """Run one command and give its value; RuntimeError when the participant fails."""
-        return float(self.answer(**command)["value"])
-
-    def answer(self, **command: Any) -> dict[str, Any]:
-        """Run one command and give all that it answers; RuntimeError when the participant fails."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                cwd=ROOT,
-                env=os.environ | {"PYTHONWARNINGS": "ignore"},
-                start_new_session=True,
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
-        if not line:
-            self.close()
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer
-
-    def again(self) -> Child:
-        """Give the same participant in another process."""
-        return Child(*self._arguments)
-
-    def close(self) -> None:
-        """End the process, and the workers that it has left."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
 
 
 class Cast:
@@ -280,11 +228,7 @@ def _cold(suite: Suite, cast: Cast) -> None:
         work = cast.afresh(child, shuffle=shuffle, workers=workers, seconds=5 * cast.seconds)
 
         def evicted() -> float:
-            os.sync()
-            for path in [*files, source]:
-                descriptor = os.open(path, os.O_RDONLY)
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                os.close(descriptor)
+            evict([*files, source])
             return work() or 0.0
 
         return evicted

@@ -8,10 +8,8 @@ their labels, the worst case for a shuffle within windows.
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,8 +21,9 @@ import numpy as np
 
 from benchmarks import loader_data as data
 from benchmarks import loader_store
-from benchmarks.harness import ROOT, Absent, Suite, Work, requires
+from benchmarks.harness import Absent, Suite, Work, evict, requires
 from benchmarks.memory_bound import Bound, memory_bound
+from benchmarks.participant import Child
 from loaders import ShardDataset
 from loaders.options import choose_order
 
@@ -62,55 +61,6 @@ def make(directory: Path, num_rows: int) -> None:
     (folder / "done").touch()
 
 
-def evict(root: Path) -> None:
-    """Take all files below a directory out of the page cache."""
-    for path in root.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
-
-
-class Child:
-    """A process that answers lines of JSON; started when it is first asked."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        self._arguments = list(map(str, arguments))
-        self._process: subprocess.Popen[str] | None = None
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Run one command; RuntimeError when the participant fails."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                cwd=ROOT,
-                env=os.environ | {"PYTHONWARNINGS": "ignore"},
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line or '{"error": "the process ended"}')
-        if not line:
-            self.close()
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-
 class Participant:
     """A loader in a bound process; remembers the bits of the labels of its batches."""
 
@@ -125,14 +75,14 @@ class Participant:
     def pass_over(self, shuffle: Any, seconds: float, **options: Any) -> float:
         """Samples a second of a pass with nothing in the page cache."""
         if not self._written:
-            self._writer.ask(write=True)
+            self._writer.answer(write=True)
             self._writer.close()
             self._written = True
         self._number += 1
         self.bound.empty()
-        evict(self.folder)
+        evict(self.folder.rglob("*"))
         workers = options.pop("workers", 0)
-        answer = self._child.ask(
+        answer = self._child.answer(
             shuffle=shuffle, workers=workers, number=self._number, seconds=seconds, **options
         )
         self.bits[shuffle, options.get("window_blocks")] = answer["bits"]

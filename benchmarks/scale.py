@@ -8,7 +8,6 @@ page cache. What is measured does not depend on how long a row is.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from benchmarks.harness import Suite
+from benchmarks.harness import Suite, evict
 from shards import Column, names, npy
 from shards.manifest import ColumnEntry, IndexEntry, Manifest, Pin, Shard, SnapshotEntry, dump, hash_content
 
@@ -93,15 +92,6 @@ def sparse(path: Path, head: bytes, size_bytes: int) -> None:
         file.truncate(size_bytes)
 
 
-def evict(root: Path) -> None:
-    """Take the index out of the page cache."""
-    for path in (root / names.data_directory(DATASET, names.SNAPSHOT, "all")).rglob("index.*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
-
-
 def publish(root: Path, manifest: Manifest) -> str:
     """Write a manifest; the hash of its content."""
     manifest = replace(manifest, content_hash=hash_content(manifest))
@@ -161,7 +151,7 @@ def main() -> int:
     code = f"import json; from benchmarks.scale import measure; print(json.dumps(measure({str(root)!r})))"
 
     def run() -> dict[str, float]:
-        evict(root)
+        evict((root / names.data_directory(DATASET, names.SNAPSHOT, "all")).rglob("index.*"))
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         found: dict[str, float] = json.loads(done.stdout)
         return found
