@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import re
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from loaders.opened import Opened
 if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
 
+ENDED_SECONDS = 5.0  # within which the system tells of the end of a process
 _PIDS = re.compile(r"pid\(?s?\)?:? ?([0-9, ]+)")
 
 
@@ -90,6 +94,22 @@ class ReportingDataLoader(DataLoader[Any]):
             if not killed:
                 raise
             raise WorkerKilled(self._report(killed, str(error))) from error
+        except (ConnectionError, EOFError) as error:  # it was handing a batch over
+            killed = self._ended()
+            if not killed:
+                raise
+            raise WorkerKilled(self._report(killed, f"{type(error).__name__}: {error}")) from error
+
+    def _ended(self) -> list[int]:
+        """Wait for the system to tell which workers have ended."""
+        workers = {int(pid) for pid, _ in self.board.lines() if pid}
+        deadline = time.monotonic() + ENDED_SECONDS
+        ended: set[int] = set()
+        while not ended and time.monotonic() < deadline:
+            with contextlib.suppress(RuntimeError):  # torch's handler of SIGCHLD says the same, now
+                ended = workers - {child.pid for child in multiprocessing.active_children()}
+                time.sleep(0.01)
+        return sorted(ended)
 
     def _report(self, killed: list[int], message: str) -> str:
         dataset: Any = self.dataset
