@@ -11,6 +11,7 @@ Names are imported when they are first used, so that `import loaders` works wher
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public: {', '.join(__all__)}")
+    collects = gc.isenabled()
+    gc.disable()  # modules are no garbage, and amid them a walk over all that torch has made takes 0.1 s
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
@@ -88,6 +91,9 @@ def __getattr__(name: str) -> Any:
             raise
         message = f"loaders.{name} needs torch; next: pip install 'shardmill[torch]'"
         raise ModuleNotFoundError(message, name="torch") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -52,7 +52,7 @@ class CachedFeed(DatasetFeed):
         device: torch.device,
     ) -> None:
         super().__init__(opened, order, shapes, pool, read_only=False, fits=fits)
-        self._device, self.advises = device, False
+        self._device, self.advises, self.is_copying = device, False, False
         self._held = _fill(opened, device, pool)
 
     def row_bytes(self) -> int:

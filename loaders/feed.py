@@ -28,6 +28,7 @@ Resolved: TypeAlias = npt.NDArray[np.int64]
 Piece: TypeAlias = "tuple[Resolved, Sequence[int]]"
 """Resolved samples and where each batch of theirs ends."""
 
+MOSTLY = 0.95  # of the bytes lie in dense columns, so that copying them is nearly all of the work
 NARROW_BYTES = 64  # of a row of a column that is gathered for many groups at once
 ARROW_WEIGHT = 4  # padded tensors and Python values of an Arrow column, in bytes of its file
 
@@ -63,6 +64,9 @@ class Feed(Protocol):
 
     advises: bool
     """Whether `advise` can help."""
+
+    is_copying: bool
+    """Whether nearly all of the work is copying, which holds no lock of the interpreter."""
 
     def row_bytes(self) -> int:
         """Bytes of an average row, to choose how many batches are gathered at once."""
@@ -147,6 +151,9 @@ class DatasetFeed:
             self._lookahead = Lookahead(order, opened.index, columns, opened.place.bytes_ahead)
         self._views = read_only and order.sequential and opened.index.first is not None
         self._stay = stay and self._views
+        found = opened.columns.values()
+        dense = sum(column.row_bytes for column in found if isinstance(column, DenseColumn))
+        self.is_copying = not self._views and dense > MOSTLY * sum(column.row_bytes for column in found)
         self.advises = not opened.place.evicts and any(
             isinstance(column, DenseColumn) and column.read_ahead.possible
             for column in opened.columns.values()

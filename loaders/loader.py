@@ -16,7 +16,7 @@ from loaders.device import HostStage, Layout, Ready, stage
 from loaders.errors import InvalidOption, StateMismatch
 from loaders.feed import DatasetFeed, Feed, Resolved, steps_per_group
 from loaders.forms import Batch
-from loaders.options import Pace, choose_order, default_threads, shard_of_world
+from loaders.options import Pace, choose_order, default_threads, num_processors, shard_of_world
 from loaders.plan import Plan
 from loaders.pool import Pool
 from loaders.stats import LoaderStats, Meter
@@ -255,7 +255,10 @@ class LoaderIterator(Iterator[Batch]):
         work = _Work(
             loader._feed, loader._stage, loader._meter, plan, epoch, size, max(loader.num_threads, 1)
         )
-        self._ahead = Ahead(work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch)
+        helped = size == 1 and loader._feed.is_copying and loader.num_threads < num_processors()
+        self._ahead = Ahead(
+            work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch, helped=helped
+        )
 
     def __next__(self) -> Batch:
         """Give the next batch."""

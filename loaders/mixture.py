@@ -77,7 +77,7 @@ class SampleFeed:
     def __init__(
         self, feeds: Sequence[DatasetFeed], mixture: Mixture, num_positions: int, about: Mapping[str, Any]
     ) -> None:
-        self.num_positions, self.advises = num_positions, False
+        self.num_positions, self.advises, self.is_copying = num_positions, False, False
         self._feeds, self._mixture, self._about = feeds, mixture, dict(about)
 
     def row_bytes(self) -> int:

@@ -113,8 +113,13 @@ def shard_of_world(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return 0, 1
 
 
+def num_processors() -> int:
+    """Processors that one of the processes of a training job on this machine may use."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return max(1, processors // max(local, 1))
+
+
 def default_threads() -> int:
     """Choose how many threads gather: one processor is left to the training loop."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun: processes on this machine
-    return max(1, min(MAX_THREADS, processors // max(local, 1) - 1))
+    return max(1, min(MAX_THREADS, num_processors() - 1))

@@ -1,15 +1,14 @@
-"""Work done ahead by threads, handed over in order.
+"""Work done ahead by threads, handed over in order; a consumer that would wait does a job itself.
 
-Jobs are dealt out in turns: thread t does jobs t, t + n, t + 2n, ... and may be `prefetch` of its jobs ahead
-of the consumer. The order of the results does not depend on which thread was faster. NumPy and torch copy
-without holding the interpreter's lock, so the threads run beside the training loop and beside each other.
+Jobs are begun in order, by whichever thread is free, a few ahead of the consumer; results come in order
+whoever was faster. NumPy and torch copy without holding the interpreter's lock, so the threads run beside
+the training loop and beside each other. See docs/decisions/0506-who-would-wait-helps.md.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,6 +26,61 @@ class _Failed:
         self.error = error
 
 
+class _Crew(Generic[Result]):
+    """What threads and the consumer share; the threads hold this and not `Ahead`."""
+
+    def __init__(self, work: Callable[[int], Result], num_jobs: int, num_ahead: int, helped: bool) -> None:
+        self._work, self._num_jobs, self._num_ahead, self._helped = work, num_jobs, num_ahead, helped
+        self._changed = threading.Condition(threading.Lock())
+        self._num_begun = self._num_taken = 0
+        self._done: dict[int, Result | _Failed] = {}
+        self._stopped = False
+
+    def run(self) -> None:
+        """Do jobs until there are no more; what each thread runs."""
+        with self._changed:
+            while not self._stopped and self._num_begun < self._num_jobs:
+                if self._num_begun < self._num_taken + self._num_ahead:
+                    self._do_next()
+                else:
+                    self._changed.wait()
+
+    def take(self) -> Result | _Failed:
+        """Give the next result; do what comes after it while it is not there."""
+        with self._changed:
+            may_help = self._helped
+            while self._num_taken not in self._done:
+                if may_help and self._num_begun < self._num_jobs:
+                    self._do_next()
+                    may_help = False  # what is due has had time enough, and must not wait for more
+                else:
+                    self._changed.wait()
+            result = self._done.pop(self._num_taken)
+            self._num_taken += 1
+            self._changed.notify_all()
+            return result
+
+    def stop(self) -> None:
+        """Have threads end when what they do now is done."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _do_next(self) -> None:
+        """Do the next job; the caller holds the lock, which is free meanwhile."""
+        number = self._num_begun
+        self._num_begun += 1
+        self._changed.release()
+        result: Result | _Failed
+        try:
+            result = self._work(number)
+        except BaseException as error:  # whatever it is, the consumer must get it
+            result = _Failed(error)
+        self._changed.acquire()
+        self._done[number] = result
+        self._changed.notify_all()
+
+
 class Ahead(Generic[Result]):
     """Results of `work(0)`, `work(1)`, ... up to `num_jobs`, computed ahead.
 
@@ -40,6 +94,9 @@ class Ahead(Generic[Result]):
         Threads; 0 does each job when it is asked for, in the thread that asks.
     prefetch
         Finished or running jobs a thread may have that nobody took yet; at least 1.
+    helped
+        Whether a consumer that would have to wait does the next job itself. For jobs that hardly hold the
+        interpreter's lock, where there is a processor more than threads.
 
     Notes
     -----
@@ -47,29 +104,22 @@ class Ahead(Generic[Result]):
     it is called when the object is no longer used and when the interpreter ends. Not usable after fork.
     """
 
-    def __init__(self, work: Callable[[int], Result], num_jobs: int, num_threads: int, prefetch: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[int], Result],
+        num_jobs: int,
+        num_threads: int,
+        prefetch: int,
+        *,
+        helped: bool = False,
+    ) -> None:
         self._work, self._num_jobs = work, num_jobs
         self._next = 0
         self._process = os.getpid()
-        self._stop = threading.Event()
         num_threads = min(num_threads, num_jobs)
-        self._slots: list[queue.SimpleQueue[Result | _Failed]] = [
-            queue.SimpleQueue() for _ in range(num_threads)
-        ]
-        self._room = [threading.Semaphore(prefetch) for _ in range(num_threads)]
+        self._crew = _Crew(work, num_jobs, num_threads * prefetch, helped)
         self._threads = [
-            threading.Thread(
-                target=_run,
-                args=(
-                    work,
-                    range(number, num_jobs, num_threads),
-                    self._slots[number],
-                    self._room[number],
-                    self._stop,
-                ),
-                name=f"shardmill-loader-{number}",
-                daemon=True,
-            )
+            threading.Thread(target=self._crew.run, name=f"shardmill-loader-{number}", daemon=True)
             for number in range(num_threads)
         ]
         if self._threads:
@@ -95,9 +145,7 @@ class Ahead(Generic[Result]):
                 f"this iterator belongs to process {self._process}, its threads do not live in process "
                 f"{os.getpid()}; make a new iterator after fork"
             )
-        slot = number % len(self._threads)
-        result = self._slots[slot].get()
-        self._room[slot].release()
+        result = self._crew.take()
         if isinstance(result, _Failed):
             self.close()
             raise result.error
@@ -106,10 +154,8 @@ class Ahead(Generic[Result]):
     def close(self) -> None:
         """End the threads; unread results are dropped."""
         self._next = self._num_jobs
-        self._stop.set()
-        for room in self._room:
-            room.release()
         if os.getpid() == self._process:
+            self._crew.stop()
             for thread in self._threads:
                 if thread is not threading.current_thread():
                     thread.join()
@@ -117,24 +163,6 @@ class Ahead(Generic[Result]):
     def __del__(self) -> None:
         """End the threads."""
         self.close()
-
-
-def _run(
-    work: Callable[[int], Result],
-    jobs: range,
-    slot: queue.SimpleQueue[Result | _Failed],
-    room: threading.Semaphore,
-    stop: threading.Event,
-) -> None:
-    for job in jobs:
-        room.acquire()
-        if stop.is_set():
-            return
-        try:
-            slot.put(work(job))
-        except BaseException as error:  # whatever it is, the consumer must get it
-            slot.put(_Failed(error))
-            return
 
 
 @atexit.register
