@@ -146,6 +146,7 @@ def test_export_webdataset(root: Path) -> None:
     assert pa.array(names).unique().to_pylist() == names
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset closes no file
 def test_what_is_exported_is_read_by_the_libraries_it_is_for(root: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="installed by `make bench-peers`")
     webdataset = pytest.importorskip("webdataset", reason="installed by `make bench-peers`")
