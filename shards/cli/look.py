@@ -128,6 +128,8 @@ def stats(store: ShardStore, given: argparse.Namespace) -> int:
     for path, value in sorted(leaves(dict(version.statistics)).items()):
         group, _, name = path.rpartition(".")
         lines.setdefault(group, []).append(f"{name} {_brief(value)}")
+    if not lines:
+        print("no statistics")
     for group, values in lines.items():
         print(f"{group}\n  {'  '.join(values)}")
     return 0
