@@ -67,11 +67,7 @@ def source_asset(spec: DatasetSpec) -> Any:
             "database": str(spec.source.database),
             "collections": names,
             "server": f"{spec.source.alias}, the URI in {spec.source.uri_env}",
-            **(
-                {"filter": dg.MetadataValue.json(json.loads(json_util.dumps(spec.source.filter)))}
-                if spec.source.filter
-                else {}
-            ),
+            **({"filter": _json(spec.source.filter)} if spec.source.filter else {}),
         },
         partitions_def=partitions_definition(spec),
         required_resource_keys={server_key(spec)},

@@ -1,4 +1,4 @@
-"""Small pictures of numbers: a sheet of histograms, a few kilobytes, drawn without a plotting library."""
+"""Small pictures of numbers: sheets of histograms, a few kilobytes, drawn without a plotting library."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class Bars:
     high: float
 
 
-def histogram_sheet(histograms: Mapping[str, Bars], limit: int = 24) -> bytes | None:
-    """Return a PNG of the first `limit` histograms, four in a row; None when there is none."""
-    shown = [(name, bars) for name, bars in histograms.items() if sum(bars.counts)][:limit]
-    if not shown:
-        return None
+def histogram_sheets(histograms: Mapping[str, Bars], on_a_sheet: int = 24) -> list[bytes]:
+    """Return PNGs of all histograms that count anything, four in a row, so many on a sheet."""
+    shown = [(name, bars) for name, bars in histograms.items() if sum(bars.counts)]
+    return [_sheet(shown[start : start + on_a_sheet]) for start in range(0, len(shown), on_a_sheet)]
+
+
+def _sheet(shown: Sequence[tuple[str, Bars]]) -> bytes:
     num_rows = -(-len(shown) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _WIDTH_PX, num_rows * _HEIGHT_PX), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assets.columns.fields import fields_of_records
 from assets.mongo.fields import Field
 from assets.spec import DatasetSpec
-from assets.vision.build import fields_of_images
+from assets.vision.plan import fields_of_images
 
 
 def fields_of(spec: DatasetSpec) -> list[Field]:

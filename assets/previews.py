@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.columns.raw import extended_json
-from assets.figures import MAX_PICTURE_BYTES, Bars, histogram_sheet
+from assets.figures import MAX_PICTURE_BYTES, Bars, histogram_sheets
 from assets.quality.summaries import summaries
 from assets.report import Report
 from assets.vision.sheets import sheet_of, sheet_of_rejects
@@ -36,6 +36,8 @@ def metadata_of(report: Report, version: Version) -> dict[str, Any]:
     }
     if version.provenance.cluster_time:
         shown["cluster_time"] = version.provenance.cluster_time
+        seconds = int(version.provenance.cluster_time.partition(".")[0])
+        shown["as_of"] = dg.MetadataValue.timestamp(float(seconds))
     if report.rejects:
         shown["rejects_by_reason"] = _table(
             [{"reason": reason, "count": count} for reason, count in report.rejects.items()]
@@ -103,7 +105,20 @@ def _tables(version: Version) -> dict[str, Any]:
         shown["rejected"] = _table(rejects)
     if "documents" in version.tables and (documents := _head(version, "documents", _SAMPLE_ROWS)):
         shown["sample"] = _table(documents)
+    if version.asset == "records" and (records := _first_records(version)):
+        shown["sample"] = _table(records)
     return shown
+
+
+def _first_records(version: Version) -> list[dict[str, Any]]:
+    """Return the first rows of the declared columns, without the companions of each."""
+    names = [name for name in version.columns if "__" not in name]
+    parts = [version.column(name).read(0, _SAMPLE_ROWS) for name in names]
+    values = [part.to_pylist() if isinstance(part, pa.Array) else part.tolist() for part in parts]
+    return [
+        {name: _cell(value) for name, value in zip(names, row, strict=True)}
+        for row in zip(*values, strict=True)
+    ]
 
 
 def _head(version: Version, table: str, limit: int) -> list[dict[str, Any]]:
@@ -123,9 +138,9 @@ def _pictures(version: Version, labels: Mapping[int, str]) -> dict[str, Any]:
         for name, summary in found.items()
         if summary.values is not None and (histogram := summary.values.histogram) and len(histogram.counts)
     }
-    sheet = histogram_sheet(bars | _bars_of_pictures(version))
-    if sheet is not None:
-        shown["histograms"] = picture(sheet, "histograms")
+    for number, sheet in enumerate(histogram_sheets(bars | _bars_of_pictures(version)), 1):
+        name = "histograms" if number == 1 else f"histograms_{number}"
+        shown[name] = picture(sheet, name)
     top = [
         {"column": name, "value": str(value), "count": count, "share": round(count / summary.counts.total, 4)}
         for name, summary in found.items()

@@ -83,7 +83,7 @@ def columns_metadata(spec: DatasetSpec, columns: dict[str, Any]) -> dict[str, An
     documents = asset_key(spec, "documents")
     shown, lineage = [], {}
     for name, column in columns.items():
-        paths = getattr(column, "paths", None) or [column.path]
+        paths = spec.paths_of(name)
         shown.append(dg.TableColumn(name, column.kind, _column_description(column, paths)))
         lineage[name] = [dg.TableColumnDep(documents, names[path]) for path in paths if path in names]
     return {

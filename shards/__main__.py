@@ -6,9 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from shards.cli import act, look
-from shards.errors import InvalidArgument, ShardError
+from shards.cli.diff import diff
+from shards.cli.head import head
+from shards.errors import InvalidArgument, NotFound, ShardError
+from shards.remote import is_url
 from shards.store import ShardStore
 
 
@@ -33,18 +37,18 @@ def _parser() -> argparse.ArgumentParser:
         "target", nargs="?", metavar=target, help="may be left out when there is one dataset"
     )
     command.add_argument("--version", help=which)
-    command = add("head", look.head, "print the first rows; show pictures, or save them as a contact sheet")
+    command = add("head", head, "print the first rows; show pictures, or save them as a contact sheet")
     command.add_argument(
         "target", nargs="?", metavar=target, help="may be left out when there is one dataset"
     )
     command.add_argument("--version", help=which)
     command.add_argument("--split", help="rows of one split")
-    command.add_argument("-n", "--rows", type=int, default=5)
+    command.add_argument("-n", "--rows", type=_positive, default=5, help="how many (5)")
     command.add_argument("--sheet", metavar="FILE", help="save a contact sheet instead of showing pictures")
     command = add("stats", look.stats, "print the statistics of one version")
     command.add_argument("target", metavar=target)
     command.add_argument("--version", help=which)
-    command = add("diff", look.diff, "compare two versions; exit code 1 when they differ")
+    command = add("diff", diff, "compare two versions; exit code 1 when they differ")
     command.add_argument("target", metavar=target)
     command.add_argument("old", help=which)
     command.add_argument("new", nargs="?", default="latest", help=which)
@@ -70,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
 def _only_dataset(store: ShardStore) -> str:
     names = store.datasets()
     if len(names) != 1:
@@ -81,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0, 1 for a finding, 2 for an error."""
     given = _parser().parse_args(arguments)
     try:
+        if not is_url(given.root) and not Path(given.root).is_dir():
+            raise NotFound(f"{given.root}: no such directory")
         store = ShardStore(given.root)
-        if given.run in (look.show, look.head) and given.target is None:
+        if given.run in (look.show, head) and given.target is None:
             given.target = _only_dataset(store)
         return int(given.run(store, given))
     except BrokenPipeError:  # the reader of the output went away, as `head` does

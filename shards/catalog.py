@@ -48,7 +48,14 @@ class Catalog:
         names.check_name(asset, "asset")
         directory = names.manifest_directory(dataset, asset, partition)
         path = f"{directory}/{names.manifest_name(number)}"
-        manifest = parse(path, self.storage.read(path, MAX_MANIFEST_BYTES))
+        try:
+            data = self.storage.read(path, MAX_MANIFEST_BYTES)
+        except NotFound:
+            latest = max(self.versions(dataset, asset, partition), default="none")
+            raise NotFound(
+                f"{dataset}/{asset}[{partition}]: no version {number}; the latest is {latest}"
+            ) from None
+        manifest = parse(path, data)
         wanted = (dataset, asset, partition, number)
         got = (manifest.dataset, manifest.asset, manifest.partition, manifest.number)
         if got != wanted:

@@ -95,6 +95,11 @@ class Column:
         """Type of an `arrow` column's arrays."""
         return arrow_types.parse(self.arrow_type)
 
+    @property
+    def stored_as(self) -> str:
+        """Type of a row in one text: dtype and shape, or the Arrow type."""
+        return self.arrow_type or f"{self.dtype} {list(self.shape) if self.shape else ''}".rstrip()
+
     def stored_like(self, other: Column) -> bool:
         """Whether rows of both columns can stand in one dataset: all but the attributes is equal."""
         return (self.name, self.encoding, self.dtype, self.shape, self.arrow_type, self.kind, self.mask) == (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,11 @@ from assets.columns.rows import ROWS, rows_of, rows_schema
 from assets.columns.splits import split_names, train_code
 from assets.columns.tally import Tally, encoded_ahead, pool_of_threads
 from assets.progress import Progress, silent
+from assets.provenance import provenance_of
 from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
-from shards import Provenance, ShardStore, Version
+from shards import ShardStore, Version
 
 __all__ = ["build_records", "fields_of_records"]
 
@@ -104,7 +104,7 @@ def build_records(
         draft = Draft(partition, total, sum(reasons.values()), reasons, statistics=statistics)
         findings = admit(spec, RECORDS, draft)
         commit = attempt.commit(
-            provenance=provenance_of(documents, run_id),
+            provenance=provenance_of(spec, RECORDS, documents, run_id),
             inputs={DOCUMENTS: documents.number},
             statistics=statistics,
             metadata=metadata,
@@ -168,8 +168,3 @@ def batches_of(documents: Version) -> Iterator[pa.RecordBatch]:
     for batch in documents.table(DOCUMENTS).batches():
         for start in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(start, BATCH_ROWS)
-
-
-def provenance_of(documents: Version, run_id: str) -> Provenance:
-    """Give the provenance of the documents, with this run."""
-    return replace(documents.provenance, run_id=run_id or None)

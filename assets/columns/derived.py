@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from assets.columns.build import DOCUMENTS, PENDING, RECORDS, provenance_of
+from assets.columns.build import DOCUMENTS, PENDING, RECORDS
 from assets.columns.encoders import encoders_of
 from assets.columns.kinds.base import Encoder
 from assets.columns.kinds.category import OpenEncoder
@@ -24,6 +24,7 @@ from assets.columns.kinds.number import BAKED_DTYPE
 from assets.columns.pins import Pinned
 from assets.columns.steps import apply_fitted
 from assets.columns.vocabulary import codes_of_partition
+from assets.provenance import provenance_of
 from assets.spec import DatasetSpec
 from shards import Column, ShardStore, Version
 
@@ -72,7 +73,7 @@ def derive(
                     writers[name].append(values)
             attempt.validity(valid)
         commit = attempt.commit(
-            provenance=provenance_of(pinned.documents, run_id),
+            provenance=provenance_of(spec, "snapshot", pinned.documents, run_id),
             inputs=inputs,
             metadata={"fingerprint": fingerprint},
         )

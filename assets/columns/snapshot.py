@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assets.columns.build import batches_of, provenance_of
+from assets.columns.build import batches_of
 from assets.columns.derived import derive
 from assets.columns.duplicates import find_leaks
 from assets.columns.keys import content_keys
@@ -24,6 +24,7 @@ from assets.columns.stats.summary import Summary
 from assets.columns.steps import fit_steps
 from assets.columns.subsets import codes_of, rows_of_subset
 from assets.progress import Progress, silent
+from assets.provenance import provenance_of
 from assets.quality.guard import Unfit, refuse
 from assets.quality.snapshot import damaged, snapshot_findings
 from assets.report import Report
@@ -91,7 +92,7 @@ def build_snapshot(
             attempt.vocabulary(name, vocabulary)
         metadata = work.metadata(rows, versions)
         commit = attempt.commit(
-            provenance=provenance_of(pinned[-1].documents, run_id),
+            provenance=provenance_of(spec, SNAPSHOT, pinned[-1].documents, run_id),
             statistics=work.statistics,
             transforms=work.transforms,
             metadata=metadata,

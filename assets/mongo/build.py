@@ -26,6 +26,7 @@ from assets.progress import Progress, silent
 from assets.quality.guard import Draft, admit
 from assets.report import Report
 from assets.spec import DatasetSpec
+from assets.versions import code_version
 from shards import Attempt, DamagedFile, Provenance, ShardStore, Version
 
 ASSET = "documents"
@@ -125,6 +126,7 @@ def build_documents(
                 collection=where,
                 query_fingerprint=asked,
                 cluster_time=None if at is None else f"{at.time}.{at.inc}",
+                code_version=code_version(spec, ASSET),
                 run_id=run_id or None,
             ),
             metadata=_facts(outcome, reasons),

@@ -160,14 +160,14 @@ class Pace:
     _free_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def wait(self, num_documents: int) -> None:
-        """Let the time pass that so many documents may take; shared by reads side by side."""
+    def wait(self, num_documents: int, stop: threading.Event) -> None:
+        """Let the time pass that so many documents may take, or `stop`; shared by reads side by side."""
         if self.max_documents_per_second is None:
             return
         with self._lock:
             now = time.monotonic()
             self._free_at = until = max(now, self._free_at) + num_documents / self.max_documents_per_second
-        time.sleep(until - now)
+        stop.wait(until - now)
 
 
 @dataclass(slots=True)
@@ -192,6 +192,8 @@ class Extraction:
         The last document that was read before, None to begin at the first one.
     num_resumed
         Counts how often the read was resumed after a fault.
+    stop
+        Cuts waiting short when it is set; the read goes on, unless `on_batch` raises something.
     """
 
     client: MongoClient[Any]
@@ -205,6 +207,7 @@ class Extraction:
     start: Resume | None = None
     num_resumed: int = 0
     num_documents: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
     _tail: tuple[Batch, int, int] | None = None
 
     def run(self) -> int:
@@ -237,7 +240,7 @@ class Extraction:
                         f"({type(error).__name__}); nothing was published, run it again"
                     ) from error
                 self.num_resumed += 1
-                time.sleep(pause)
+                self.stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _check(self, error: PyMongoError) -> None:
@@ -272,7 +275,7 @@ class Extraction:
                 if self.on_batch is not None:
                     self.on_batch(batch.size_bytes)
                 self.progress(self.num_documents, self.total, "documents")
-                self.pace.wait(self.num_documents - before)
+                self.pace.wait(self.num_documents - before, self.stop)
 
     def _replies(self, command: Mapping[str, Any], session: ClientSession) -> Iterator[Batch]:
         """The batches of a command, from one server; runs in the thread that reads ahead."""

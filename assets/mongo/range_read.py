@@ -21,7 +21,7 @@ from assets.mongo.pool import Pool
 from assets.mongo.read_plan import Part, Plan
 from assets.mongo.schema import ID, documents_schema
 from assets.mongo.server import Guarantee, SnapshotGone
-from assets.mongo.side_by_side import Emit, in_order
+from assets.mongo.side_by_side import Emit, Stopped, in_order
 from assets.progress import Progress, silent
 from shards import Pieces
 
@@ -79,6 +79,8 @@ class RangeRead:
     lost: OSError | None = None
     """Why pieces could not be put down any more, if so."""
     pool: Pool = field(default_factory=Pool)
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody takes pieces any more."""
     _unsaid: bytes | None = None
     _lasting_from: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -97,7 +99,8 @@ class RangeRead:
             self._unsaid = plan if self.pieces.get("plan") is None else None
             self._lasting_from = time.monotonic() + (0 if self.plan.is_lasting else LASTING_SECONDS)
         tasks = [partial(self._read, number, part) for number, part in enumerate(self.plan.parts)]
-        return in_order(tasks, self.num_threads, PIECES_PER_SPAN)
+        self.stop = threading.Event()
+        return in_order(tasks, self.num_threads, PIECES_PER_SPAN, self.stop)
 
     def _read(self, number: int, part: Part, emit: Emit[tuple[Part, Piece]]) -> None:
         """One range: what was put down, then the rest."""
@@ -172,7 +175,7 @@ class _Range:
         )
         query = read.queries[part.collection].within(part.span)
         self._extraction = Extraction(read.client, query, read.plan.at, self._columns, read.pace)
-        self._extraction.start = start
+        self._extraction.start, self._extraction.stop = start, read.stop
         self._extraction.on_batch = self._note
         self._num_told = self._num_cut = 0
         self._held_bytes = 0
@@ -191,6 +194,8 @@ class _Range:
         self._cut(is_last=True)
 
     def _note(self, size_bytes: int) -> None:
+        if self._read.stop.is_set():
+            raise Stopped
         self._tell()
         self._held_bytes += size_bytes
         if self._held_bytes + REJECT_BYTES * len(self._columns.rejects) >= self._read.piece_bytes:

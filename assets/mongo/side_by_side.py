@@ -24,17 +24,19 @@ class _End(Generic[Value]):
         self.error = error
 
 
-def in_order(tasks: Sequence[Task[Value]], num_threads: int, depth: int) -> Generator[Value, None, None]:
+def in_order(
+    tasks: Sequence[Task[Value]], num_threads: int, depth: int, stop: threading.Event
+) -> Generator[Value, None, None]:
     """Run tasks and give all that the first one emits, then all of the second, and so on.
 
     Tasks begin in order. A task waits in `emit` while `depth` values of its own have not been taken, so that
     little is in memory however uneven the tasks are. An error of a task is raised in its place. The threads
-    have ended when the generator is closed.
+    have ended when the generator is closed, which sets `stop`: a task that takes long between two values
+    looks at it and raises `Stopped`.
     """
     queues: list[queue.Queue[Value | _End[Value]]] = [queue.Queue(depth) for _ in tasks]
     numbers = iter(range(len(tasks)))
     lock = threading.Lock()
-    stop = threading.Event()
 
     def put(number: int, value: Value | _End[Value]) -> None:
         while not stop.is_set():

@@ -19,6 +19,7 @@ from assets.mongo.rejects import LENIENT, Reject, extended_json, rejects_batch, 
 from assets.mongo.schema import REJECTS
 from assets.report import Report
 from assets.spec import DatasetSpec
+from assets.versions import code_version
 from shards import Provenance, ShardStore
 
 ASSET = "unplaced"
@@ -67,7 +68,9 @@ def build_unplaced(
                     reasons.update(reject.reason for reject in batch)
                     table.append(rejects_batch(batch))
         metadata = {"rejects": dict(sorted(reasons.items()))}
-        provenance = Provenance(source_alias=source.alias, run_id=run_id or None)
+        provenance = Provenance(
+            source_alias=source.alias, code_version=code_version(spec, "documents"), run_id=run_id or None
+        )
         commit = attempt.commit(provenance=provenance, metadata=metadata)
     version = commit.version
     return Report(

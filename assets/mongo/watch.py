@@ -87,7 +87,7 @@ def touched_partitions(
     token
         Of the last look; None begins now and finds nothing.
     keys
-        Partition keys that exist; needed to name time windows.
+        Partition keys that exist; needed to name time windows. Without them, every value is one.
     max_events
         Most events of one look; the rest is left to the next one.
     wait_seconds
@@ -163,7 +163,7 @@ def _now(
                 key = key_of(spec, group, by_group)
                 if key is None and not keys and isinstance(group, str | int):
                     key = str(group)
-                if key is not None:
+                if key:
                     found.add(key)
     return found
 

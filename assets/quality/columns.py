@@ -41,11 +41,14 @@ def value_ranges(spec: DatasetSpec, partition: str, summaries: Summaries) -> Ite
 
 
 def drifts(spec: DatasetSpec, partition: str, new: Summaries, old: Summaries) -> Iterator[Finding]:
-    """Yield how far each column has moved from what `old` says of it."""
-    limit = float(spec.checks.drift_psi)
+    """Yield how far each column has moved from what `old` says of it.
+
+    Left out is the column that tells partitions apart: one partition holds one part of it.
+    """
+    limit, cut_by = float(spec.checks.drift_psi), getattr(spec.partitions, "field", None)
     for name, summary in new.items():
         before = old.get(name)
-        if before is None:
+        if before is None or cut_by in spec.paths_of(name):
             continue
         if summary.counts is not None and before.counts is not None:
             yield at_most("category_drift", partition, name, counts_psi(summary.counts, before.counts), limit)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     StrictBool,
@@ -25,8 +27,31 @@ Number = StrictInt | StrictFloat
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 """A dataset, column, split or subset: lower-case letters, digits and underscores, at most 64."""
 
-Path = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=512)]
+
+def _check_path(path: str) -> str:
+    if "" in path.split("."):
+        raise ValueError(f"{path!r} has an empty part; allowed: names joined by single dots")
+    return path
+
+
+Path = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=512), AfterValidator(_check_path)
+]
 """A dotted path into a document; a number selects from an array, `*` takes every element."""
+
+
+def _check_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        # Not what was got: it may be a connection string.
+        raise ValueError(
+            "allowed: the name of an environment variable, such as MONGODB_URI; "
+            "what the variable holds stays out of this file"
+        )
+    return name
+
+
+Variable = Annotated[str, StringConstraints(strict=True), AfterValidator(_check_variable)]
+"""The name of an environment variable."""
 
 
 class Model(BaseModel):

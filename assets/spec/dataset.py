@@ -105,3 +105,8 @@ class DatasetSpec(Model):
     def record_columns(self) -> dict[str, Any]:
         """Columns that the `records` asset makes."""
         return {name: column for name, column in self.columns.items() if not isinstance(column, IMAGE_KINDS)}
+
+    def paths_of(self, name: str) -> list[str]:
+        """Paths of the document that a column is made of."""
+        column: Any = self.columns[name]
+        return getattr(column, "paths", None) or [column.path]

@@ -93,7 +93,8 @@ class Refresh(Model):
     observe_seconds: Int = Field(
         300,
         ge=10,
-        description="Interval at which automation looks at the source, which hashes it in the server.",
+        description="Interval at which the source is hashed in the server: by `automation`, and by `watch` "
+        "where the server has no change stream.",
     )
     timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
 

@@ -6,13 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from assets.spec.base import Bool, Int, Model, Name, Number, Path, Str
+from assets.spec.base import Bool, Int, Model, Name, Number, Path, Str, Variable
 
 
 class Source(Model):
     """A MongoDB collection, several of one shape, or a dump of them."""
 
-    uri_env: Str = Field("MONGODB_URI", description="Environment variable that holds the connection string.")
+    uri_env: Variable = Field(
+        "MONGODB_URI", description="Environment variable that holds the connection string."
+    )
     alias: Name = Field("mongodb", description="Name of the server in provenance; never the URI.")
     database: Str | None = Field(None, description="Database name.")
     collection: Str | None = Field(None, description="Collection, view or time-series collection.")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from assets.columns.splits import assign_splits, train_code
 from assets.progress import Progress, silent
+from assets.provenance import provenance_of
 from assets.quality.findings import Finding
 from assets.quality.guard import Draft, admit
 from assets.report import Report
@@ -32,12 +33,10 @@ from assets.vision.sheets import rows_shown
 from assets.vision.sources.gather import Gatherer
 from assets.vision.statistics import ImageStatistics
 from assets.vision.tasks import Outcome
-from shards import Attempt, Provenance, ShardStore, Version
+from shards import Attempt, ShardStore, Version
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
-
-__all__ = ["build_images", "fields_of_images"]
 
 PIECES = 1
 """Raised by one when pieces that an earlier release has put down cannot be used."""
@@ -204,13 +203,7 @@ class _Build:
         table = self.rejects.table()
         self._attempt.table("rejects", table.schema).append(table)
         return self._attempt.commit(
-            provenance=Provenance(
-                source_alias=documents.provenance.source_alias,
-                collection=documents.provenance.collection,
-                query_fingerprint=documents.provenance.query_fingerprint,
-                cluster_time=documents.provenance.cluster_time,
-                run_id=run_id or None,
-            ),
+            provenance=provenance_of(self._spec, "images", documents, run_id),
             inputs={"documents": documents.number},
             statistics={name: found.to_json() for name, found in self._statistics.items()},
             metadata={"rejects": dict(self.rejects.by_reason), "num_valid": self._num_valid},

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from shards.cli.export import export as write_export
-from shards.cli.output import Bar, print_json, print_table, spell_bytes
+from shards.cli.output import Bar, print_json, print_table, spell_bytes, spell_rows
 from shards.cli.target import Target, read_version
 from shards.errors import InvalidArgument
 from shards.names import SNAPSHOT
@@ -16,9 +16,11 @@ from shards.store import ShardStore
 
 def verify(store: ShardStore, given: argparse.Namespace) -> int:
     """Look for damage; exit code 1 when there is any."""
-    target = Target.parse(given.target) if given.target else Target("", None, None)
-    bar = Bar("verify")
-    report = store.verify(target.dataset or None, target.asset, full=given.full, progress=bar)
+    target = Target.find(store, given.target) if given.target else None
+    dataset, asset = (target.dataset, target.asset) if target else (None, None)
+    if target and target.partition:
+        raise InvalidArgument(f"{given.target}: verify looks at whole assets; leave out the partition")
+    report = store.verify(dataset, asset, full=given.full, progress=Bar("verify", spell_bytes))
     if given.json:
         print_json(dataclasses.asdict(report))
     else:
@@ -34,7 +36,7 @@ def verify(store: ShardStore, given: argparse.Namespace) -> int:
 
 def tag(store: ShardStore, given: argparse.Namespace) -> int:
     """List, set or remove tags."""
-    dataset = given.dataset
+    dataset = Target.find(store, given.dataset).dataset
     if given.name is None:
         tags = store.tags(dataset)
         if given.json:
@@ -52,14 +54,14 @@ def tag(store: ShardStore, given: argparse.Namespace) -> int:
     if given.json:
         print_json(done)
     else:
-        print(f"{done['tag']}: {done['snapshot'] if done['snapshot'] is not None else 'removed'}")
+        print(f"{done['tag']}: {'removed' if done['snapshot'] is None else done['snapshot']}")
     return 0
 
 
 def gc(store: ShardStore, given: argparse.Namespace) -> int:
     """Remove what nobody needs, or say what would be."""
-    grace_seconds = given.grace_hours * 3600
-    report = store.gc(given.dataset, keep=given.keep, grace_seconds=grace_seconds, dry_run=not given.delete)
+    dataset, grace_seconds = Target.find(store, given.dataset).dataset, given.grace_hours * 3600
+    report = store.gc(dataset, keep=given.keep, grace_seconds=grace_seconds, dry_run=not given.delete)
     if given.json:
         print_json(dataclasses.asdict(report))
         return 0
@@ -79,11 +81,11 @@ def gc(store: ShardStore, given: argparse.Namespace) -> int:
 
 def export(store: ShardStore, given: argparse.Namespace) -> int:
     """Write a snapshot in another format."""
-    target = Target.parse(given.target)
+    target = Target.find(store, given.target)
     if target.asset not in (None, SNAPSHOT):
         raise InvalidArgument(f"{given.target}: exports are of snapshots; name the dataset alone")
     snapshot = target.snapshot(store, given.version)
-    files = write_export(snapshot, given.form, Path(given.out), Bar("export"))
+    files = write_export(snapshot, given.form, Path(given.out), Bar("export", spell_rows))
     if given.json:
         print_json({"snapshot": snapshot.number, "files": [str(path) for path in files]})
     else:

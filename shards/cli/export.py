@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shards.cli.output import spell
 from shards.cli.pictures import encoded, is_picture
 from shards.cli.rows import arrow_type, arrow_values, split_rows
 from shards.errors import InvalidArgument
@@ -155,11 +156,7 @@ def _add_rows(
             data, suffix = encoded(reader.column, taken[name][position])
             _add(archive, f"{row:012d}.{name}.{suffix}", data)
         members = {name: values[position] for name, values in plain.items()}
-        _add(archive, f"{row:012d}.json", json.dumps(members, default=_spell).encode())
-
-
-def _spell(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+        _add(archive, f"{row:012d}.json", json.dumps(members, default=spell).encode())
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

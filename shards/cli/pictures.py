@@ -15,6 +15,7 @@ from shards.errors import InvalidArgument
 from shards.schema import Column
 
 _SHEET_PX = 128
+_TERMINAL_PX = 40
 _KINDS = ("image", "mask_image")
 
 
@@ -87,13 +88,23 @@ def fitted(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArr
     return small
 
 
-def in_terminal(picture: npt.NDArray[np.uint8], columns: int) -> str:
-    """Picture as half blocks in 24-bit colour, two pixels a character."""
-    small = fitted(picture, columns, columns)
-    if len(small) % 2:
-        small = np.concatenate([small, np.zeros_like(small[:1])])
+def _grid(pictures: list[npt.NDArray[np.uint8]], cell_px: int, across: int) -> npt.NDArray[np.uint8]:
+    """Every picture in a square of its own, so many in a row."""
+    down = math.ceil(len(pictures) / across)
+    sheet = np.zeros((down * cell_px, across * cell_px, 3), np.uint8)
+    for position, picture in enumerate(pictures):
+        small = fitted(picture, cell_px, cell_px)
+        top, left = position // across * cell_px, position % across * cell_px
+        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return sheet
+
+
+def in_terminal(pictures: list[npt.NDArray[np.uint8]], width: int) -> str:
+    """Pictures side by side as half blocks in 24-bit colour, two pixels a character, at most `width` wide."""
+    cell = max(2, min(_TERMINAL_PX, width)) // 2 * 2
+    sheet = _grid(pictures, cell, max(1, min(len(pictures), width // cell)))
     lines = []
-    for upper, lower in zip(small[::2], small[1::2], strict=True):
+    for upper, lower in zip(sheet[::2], sheet[1::2], strict=True):
         cells = (
             f"\x1b[38;2;{a[0]};{a[1]};{a[2]};48;2;{b[0]};{b[1]};{b[2]}m\u2580"
             for a, b in zip(upper.tolist(), lower.tolist(), strict=True)
@@ -104,11 +115,4 @@ def in_terminal(picture: npt.NDArray[np.uint8], columns: int) -> str:
 
 def contact_sheet(pictures: list[npt.NDArray[np.uint8]]) -> bytes:
     """PNG of all pictures in a grid, each in a square of 128 pixels."""
-    across = max(1, math.ceil(math.sqrt(len(pictures))))
-    down = math.ceil(len(pictures) / across)
-    sheet = np.zeros((down * _SHEET_PX, across * _SHEET_PX, 3), np.uint8)
-    for position, picture in enumerate(pictures):
-        small = fitted(picture, _SHEET_PX, _SHEET_PX)
-        top, left = position // across * _SHEET_PX, position % across * _SHEET_PX
-        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return png.encode(sheet)
+    return png.encode(_grid(pictures, _SHEET_PX, max(1, math.ceil(math.sqrt(len(pictures))))))

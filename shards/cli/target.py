@@ -22,10 +22,21 @@ class Target:
     partition: str | None
 
     @classmethod
-    def parse(cls, text: str) -> Target:
-        """Read DATASET[/ASSET[/PARTITION]]; a partition key may contain slashes."""
+    def find(cls, store: ShardStore, text: str) -> Target:
+        """Read DATASET[/ASSET[/PARTITION]]; a partition key may contain slashes.
+
+        Raises
+        ------
+        NotFound
+            The store has no such dataset, asset or partition.
+        """
         dataset, _, rest = text.partition("/")
         asset, _, partition = rest.partition("/")
+        _check(dataset, store.datasets(), f"{store.root}: no dataset")
+        if asset:
+            _check(asset, store.assets(dataset), f"{dataset}: no asset")
+        if partition:
+            _check(partition, store.partitions(dataset, asset), f"{dataset}/{asset}: no partition")
         return cls(dataset, asset or None, partition or None)
 
     def snapshot(self, store: ShardStore, version: str | None) -> Snapshot:
@@ -40,8 +51,7 @@ class Target:
         keys = store.partitions(self.dataset, asset)
         partition = self.partition or (keys[0] if len(keys) == 1 else None)
         if partition is None:
-            known = ", ".join(keys[:10]) or "none"
-            raise InvalidArgument(f"{self.dataset}/{asset}: name a partition; there are {known}")
+            raise InvalidArgument(f"{self.dataset}/{asset}: name a partition; there are {_known(keys)}")
         wanted = read_version(version)
         if isinstance(wanted, int):
             return store.version(self.dataset, asset, partition, wanted)
@@ -54,6 +64,15 @@ class Target:
         if latest is None:
             raise NotFound(f"{self.dataset}/{asset}[{partition}]: no version")
         return latest
+
+
+def _check(name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        raise NotFound(f"{what} {name!r}; there are {_known(known)}")
+
+
+def _known(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
 
 
 def read_version(text: str | None) -> int | str | datetime | None:

@@ -134,11 +134,16 @@ class Deployment:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Deployment:
-        """Start both and wait until the code location has loaded."""
-        for name, command in self.commands().items():
-            self._start(name, command)
+        """Start both and wait until the code location has loaded.
+
+        The daemon waits for the webserver: two that make the tables of one SQLite file do not go together.
+        """
         try:
-            self.wait("the webserver", self._is_ready)
+            for name, command in self.commands().items():
+                self._start(name, command)
+                if name == "webserver":
+                    self.wait("the webserver", self._answers)
+            self.wait("the code location", self._is_ready)
         except BaseException:
             self.stop()
             raise
@@ -185,6 +190,15 @@ class Deployment:
     def logs(self) -> str:
         """Return what both processes have written."""
         return "".join(file.read_text(errors="replace") for file in self.folder.glob("*.log"))
+
+    def _answers(self) -> bool:
+        for process in self._processes:
+            assert not process.poll(), self.logs()
+        try:
+            with urllib.request.urlopen(f"{self.address}/server_info", timeout=60) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False
 
     def _is_ready(self) -> bool:
         for process in self._processes:

@@ -1,4 +1,4 @@
-"""The shipped datasets, and two of their collection that tests need: one read slowly, one out of reach."""
+"""The shipped datasets, and three that tests need: one read slowly, one out of reach, one polled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from assets import definitions as shipped
 from assets.dataset import definitions_of
 from assets.spec import DatasetSpec
 from demo.seed import DATABASE
+
+SITES = ["north", "east", "south", "west"]
 
 
 def tumors(name: str, source: dict[str, Any], **more: Any) -> dg.Definitions:
@@ -34,4 +36,10 @@ def defs() -> dg.Definitions:
         shipped.defs(),
         tumors("slow", {"max_documents_per_second": 40}, checks={"fresh_within_hours": 24}),
         tumors("unreachable", {"uri_env": "UNREACHABLE_URI"}),
+        tumors(
+            "polled",
+            {"uri_env": "STANDALONE_URI", "updated_field": "updated_at"},
+            partitions={"by": "static", "field": "site", "values": SITES},
+            refresh={"watch": True, "debounce_seconds": 0, "observe_seconds": 10},
+        ),
     )

@@ -16,10 +16,12 @@ from bson import ObjectId
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pymongo import MongoClient
 
+from demo.mongod import Mongod
 from demo.seed import DATABASE
 from shards import ShardStore
 from tests.ui.conftest import CANARY
 from tests.ui.deployment import Deployment
+from tests.ui.location import SITES
 
 pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
 
@@ -36,9 +38,6 @@ OPTIONS = [
 ]
 MONTHS = [f"2025-{month:02}" for month in range(1, 13)]
 DIGITS = [f"digits/{name}" for name in ("documents", "images", "records")]
-
-
-SITES = ["north", "east", "south", "west"]
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +133,20 @@ def attempts(deployment: Deployment) -> list[Path]:
     ]
 
 
-def begun(deployment: Deployment) -> str:
-    """Launch a run that takes a quarter of a minute and return its id when it has begun to write."""
+def begun(deployment: Deployment, **tags: str) -> tuple[str, int]:
+    """Launch a run that takes a quarter of a minute; its id and process, when it has begun to write."""
     before = set(attempts(deployment))
-    run_id = deployment.launch(assets=["slow/documents"], tags={"dagster/max_retries": "0"})
+    tags = {f"dagster/{name}": value for name, value in {"max_retries": "0", **tags}.items()}
+    run_id = deployment.launch(assets=["slow/documents"], tags=tags)
     deployment.wait("an attempt", lambda: set(attempts(deployment)) - before)
-    return run_id
+    (pid,) = set(re.findall(r"\(pid: (\d+)\)", " ".join(deployment.messages(run_id))))
+    return run_id, int(pid)
 
 
 def test_a_killed_run_leaves_nothing_after_gc(deployment: Deployment) -> None:
     """The process of the run is killed in the middle; that is seen, and gc removes what it was writing."""
-    run_id = begun(deployment)
-    (pid,) = set(re.findall(r"\(pid: (\d+)\)", " ".join(deployment.messages(run_id))))
-    os.kill(int(pid), signal.SIGKILL)
+    run_id, pid = begun(deployment)
+    os.kill(pid, signal.SIGKILL)
     assert deployment.finish(run_id) == "FAILURE"
     assert len(attempts(deployment)) == 1
     store = ShardStore(deployment.shards)
@@ -158,8 +158,18 @@ def test_a_killed_run_leaves_nothing_after_gc(deployment: Deployment) -> None:
     assert not store.verify("slow").damages
 
 
+def test_a_run_that_takes_too_long_is_ended_by_monitoring(deployment: Deployment) -> None:
+    run_id, _ = begun(deployment, max_runtime="4")
+    assert deployment.finish(run_id) == "FAILURE"
+    assert "Exceeded maximum runtime of 4 seconds." in deployment.messages(run_id)
+    assert attempts(deployment) == []
+    assert ShardStore(deployment.shards).versions("slow", "documents") == []
+
+
 def test_a_cancelled_run_leaves_nothing(deployment: Deployment) -> None:
-    run_id = begun(deployment)
+    run_id, _ = begun(deployment)
+    line = re.compile(r"slow/documents all: \d+ documents, \d+ documents/s, \d+% of 569, \d+ s remaining")
+    deployment.wait("progress", lambda: any(map(line.fullmatch, deployment.messages(run_id))))
     deployment.graphql("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
     assert deployment.finish(run_id) == "CANCELED"
     assert attempts(deployment) == []
@@ -261,6 +271,29 @@ def test_the_watching_sensor_refreshes_what_changes_touch(
     observed = deployment.asset("tumors/source")["assetObservations"]
     assert {one["partition"] for one in observed} >= {"east", "south"}
     assert {one["description"] for one in observed} == {"A change, seen in the change stream."}
+
+
+def test_a_standalone_server_is_polled(deployment: Deployment, standalone: Mongod) -> None:
+    """Insert, update and delete are found by counts and dates; what keeps its date is not seen."""
+    deployment.wait("a first look at the standalone server", lambda: _ticks(deployment, "polled_watch"))
+    with standalone.client() as client:
+        tumors = client[DATABASE].tumors
+        changed = {"$set": {"diagnosis": "malignant", "updated_at": datetime(2025, 2, 1)}}
+        tumors.insert_one({"site": "north", "diagnosis": "benign", "updated_at": datetime(2025, 2, 1)})
+        tumors.update_one({"site": "east"}, changed)
+        tumors.delete_one({"site": "south"})
+        tumors.update_one({"site": "west"}, {"$set": {"diagnosis": "malignant"}})
+    deployment.wait(
+        "a refresh of what was polled",
+        lambda: deployment.asset("polled/snapshot")["assetMaterializations"],
+    )
+    (run,) = [run for run in deployment.runs() if run["jobName"] == "polled_refresh"]
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert tags["dagster/asset_partition_range_start"] == "north"
+    assert tags["dagster/asset_partition_range_end"] == "south"
+    rows = [deployment.metadata("polled/documents", site)["dagster/row_count"] for site in SITES[:3]]
+    assert rows == [11, 10, 9]
+    assert deployment.metadata("polled/snapshot")["partitions_missing"] == 1
 
 
 def _ticks(deployment: Deployment, name: str) -> bool:

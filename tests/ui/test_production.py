@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,11 @@ from pymongo import MongoClient
 from demo.seed import seed
 from tests.servers import postgres
 from tests.ui.deployment import PROJECT, Deployment
+
+COMMAND = re.compile(r"^#  +(dagster instance concurrency set \w+ \d+)", re.MULTILINE)
+"""What `deploy/dagster.yaml` says is to be typed once."""
+
+POOLS = "query { instance { concurrencyLimits { concurrencyKey limit usingDefaultLimit } } }"
 
 pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
 
@@ -29,7 +36,15 @@ def test_what_a_schedule_launches_goes_through_the_queue_into_postgres(
             "PYTHONPATH": str(PROJECT),
         }
         settings, location = PROJECT / "deploy" / "dagster.yaml", ("tests.ui.ticking", PROJECT)
-        with Deployment(tmp_path / "dagster", environment, settings, location) as deployment:
+        production = Deployment(tmp_path / "dagster", environment, settings, location)
+        for command in COMMAND.findall(settings.read_text()):
+            arguments = [Path(sys.executable).with_name("dagster"), *command.split()[1:]]
+            subprocess.run(arguments, env=production.environment, check=True, capture_output=True)
+        with production as deployment:
+            assert deployment.graphql(POOLS)["instance"]["concurrencyLimits"] == [
+                {"concurrencyKey": "images", "limit": 2, "usingDefaultLimit": False},
+                {"concurrencyKey": "mongo", "limit": 2, "usingDefaultLimit": False},
+            ]
             run = deployment.wait("a tick of the schedule", lambda: (deployment.runs() or [None])[-1])
             assert run is not None
             deployment.succeed(run["runId"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards import ShardStore
+from shards import Column, ShardStore
 from tests.compat.shards.make_v1 import DATASET, DTYPES, KEYS
 
 ROOT = Path(__file__).parent / "v1"
@@ -58,6 +58,9 @@ def test_numpy_and_pyarrow_alone_read_it_as_the_specification_says(tmp_path: Pat
     block = re.search(r"```python\n(.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     shutil.copytree(ROOT, tmp_path / "store")
+    with ShardStore(tmp_path / "store").begin("dots", "records", "..Ä/") as attempt:
+        attempt.column(Column("x", "npy", "<i4")).append(np.arange(3, dtype="<i4"))
+        attempt.commit()
     program = tmp_path / "reader.py"
     checks = f"""
 import sys
@@ -70,6 +73,8 @@ lists = pa.chunked_array(snapshot_column(root, "records", "lists"))
 assert lists.to_pylist() == [[1], [], None, [2, 3]] * 2
 images = pa.chunked_array(snapshot_column(root, "images", "image"))
 assert images[7].as_py() == {{"data": bytes(range(12)), "shape": [1, 4, 3]}}
+[dots] = column(manifest({str(tmp_path / "store" / "dots")!r}, "records", "..Ä/"), "x")
+assert dots.tolist() == [0, 1, 2]
 assert split(root, "train").tolist() == [0, 1, 3, 4] and split(root, "none").tolist() == []
 print("read")
 """

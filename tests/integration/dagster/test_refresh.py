@@ -18,8 +18,9 @@ from assets.dataset import definitions_of
 from assets.mongo.changes import token_time
 from assets.resources import resources
 from assets.schedules import due_partitions, ranges, refresh_schedule
-from assets.sensors import POLL_SECONDS, observe_sensor, watch_sensor
+from assets.sensors import observe_sensor
 from assets.spec import DatasetSpec
+from assets.watch import AGAIN_SECONDS, watch_sensor
 from demo.mongod import Mongod
 from tests.integration.dagster.shop import MONTHS, Pipeline, document, fill, goods, pipeline
 
@@ -98,6 +99,52 @@ def test_partitions_apart_are_runs_apart_and_the_snapshot_follows(
     assert watch.asked() == []
 
 
+def test_what_could_not_be_refreshed_is_asked_for_again(shop: Pipeline, database: Database[Any]) -> None:
+    """Its neighbours get their snapshot meanwhile; the pause grows until it has worked."""
+    assert shop.run().success
+    watch = Sensor(shop.spec, shop.instance, watch_sensor(shop.spec))
+    watch.tick()
+    january = {"_id": {"$in": [document(1_000 + row, 1)["_id"] for row in range(20)]}}
+    database.goods.update_many(january, {"$set": {"price": "dear"}})
+    database.goods.insert_one(document(4_900, 4))
+    assert [launch(shop, request) for request in watch.tick().run_requests] == [False, True]
+
+    found = watch.tick()
+    assert [launch(shop, request) for request in found.run_requests] == [True]
+    assert shop.store.snapshot("goods").num_rows == 121
+    waiting = watch.tick()
+    assert waiting.run_requests == []
+    assert str(waiting.skip_message) == "1 partitions wait"
+    for num_failed in (1, 2):
+        state = json.loads(watch.cursor or "")
+        assert (state["pending"], state["num_failed"]) == (["2025-01"], num_failed)
+        watch.cursor = json.dumps({**state, "due_at": state["due_at"] - AGAIN_SECONDS * num_failed})
+        (request,) = watch.tick().run_requests
+        assert not launch(shop, request)
+        said = f"1 runs did not succeed; asked for again in {AGAIN_SECONDS * 2**num_failed:.0f} s"
+        assert said in str(watch.tick().skip_message)
+
+    database.goods.update_many(january, {"$set": {"price": 5.5}})
+    (request,) = watch.tick().run_requests
+    assert request.tags["dagster/partition"] == "2025-01"
+    assert launch(shop, request)
+    assert watch.asked() == []
+    state = json.loads(watch.cursor or "")
+    assert (state["pending"], state["asked"], state["num_failed"]) == ([], {}, 0)
+
+
+def launch(shop: Pipeline, request: dg.RunRequest) -> bool:
+    """Run what a sensor asked for, as the daemon would, and say whether it succeeded."""
+    job = shop.definitions.resolve_job_def(f"{shop.spec.name}_refresh")
+    done = job.execute_in_process(
+        instance=shop.instance,
+        tags={**request.tags, "dagster/run_key": str(request.run_key)},
+        asset_selection=list(request.asset_selection) if request.asset_selection else None,
+        raise_on_error=False,
+    )
+    return done.success
+
+
 def test_changes_wait_until_it_is_quiet(
     database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
 ) -> None:
@@ -112,7 +159,7 @@ def test_changes_wait_until_it_is_quiet(
         assert "1 partitions wait" in str(result.skip_message)
         state = json.loads(watch.cursor or "")
         assert state["pending"] == ["2025-01"]
-        watch.cursor = json.dumps({**state, "changed_at": state["changed_at"] - 4_000})
+        watch.cursor = json.dumps({**state, "due_at": state["due_at"] - 4_000})
         assert watch.asked() == [{"dagster/partition": "2025-01"}]
 
 
@@ -241,7 +288,8 @@ def test_a_server_that_is_no_replica_set_is_polled(tmp_path: Path, monkeypatch: 
 
             def poll() -> Any:
                 state = json.loads(watch.cursor or "")
-                watch.cursor = json.dumps({**state, "observed_at": state["observed_at"] - POLL_SECONDS})
+                state["observed_at"] -= spec.refresh.observe_seconds
+                watch.cursor = json.dumps(state)
                 return watch.tick()
 
             assert poll().asset_events == []

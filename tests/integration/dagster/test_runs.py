@@ -11,12 +11,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from bson import Binary
 from PIL import Image
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from assets.figures import MAX_PICTURE_BYTES
 from assets.spec import DatasetSpec
+from assets.versions import code_version
 from tests.integration.dagster.shop import MONTHS, Pipeline, document, failures, fill, goods, pipeline
 
 
@@ -49,6 +51,11 @@ def test_one_run_over_all_partitions_tells_of_each(shop: Pipeline, database: Dat
         } <= metadata.keys()
         versions.add(metadata["content_hash"])
     assert len(versions) == len(MONTHS)
+    for asset in ("documents", "images", "records", "snapshot"):
+        made = shop.store.latest("goods", asset, "all" if asset == "snapshot" else MONTHS[0])
+        assert made is not None
+        assert made.provenance.code_version == code_version(shop.spec, asset)
+        assert made.provenance.run_id == result.run_id
     (snapshot,) = shop.events("snapshot")
     assert snapshot.metadata["dagster/row_count"].value == sum(rows.values())
     assert shop.store.snapshot("goods").num_rows == sum(rows.values())
@@ -62,7 +69,7 @@ def test_a_run_a_partition_tells_the_same_as_one_run_over_all(
         for month in MONTHS:
             result = other.run(month)
             assert result.success, failures(result)
-        timing = {"seconds", "rows_per_second", "mb_per_second", "cluster_time"}
+        timing = {"seconds", "rows_per_second", "mb_per_second", "cluster_time", "as_of"}
         for asset in ("documents", "images", "records"):
             for month in MONTHS:
                 one, many = (made.events(asset, month)[0].metadata for made in (shop, other))
@@ -223,12 +230,18 @@ def test_gc_keeps_what_snapshots_need(shop: Pipeline, database: Database[Any]) -
     assert shop.store.snapshot("goods").num_rows == 30
 
 
-def test_pictures_are_small_and_whole(shop: Pipeline) -> None:
+def test_pictures_are_small_and_whole(shop: Pipeline, database: Database[Any]) -> None:
+    database.goods.update_one({"_id": document(1_000, 1)["_id"]}, {"$set": {"picture": Binary(b"broken")}})
     result = shop.run("2025-01")
     assert result.success, failures(result)
     (images,) = shop.events("images", "2025-01")
     (records,) = shop.events("records", "2025-01")
-    for event, name in ((images, "contact_sheet_picture"), (records, "histograms")):
+    for event, name in (
+        (images, "contact_sheet_picture"),
+        (images, "rejected_pictures"),
+        (images, "histograms"),
+        (records, "histograms"),
+    ):
         text = str(event.metadata[name].value)
         match = re.fullmatch(r"!\[\w+\]\(data:image/(png|jpeg);base64,([A-Za-z0-9+/=]+)\)", text)
         assert match
@@ -237,6 +250,33 @@ def test_pictures_are_small_and_whole(shop: Pipeline) -> None:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             assert image.format == match[1].upper()
+
+
+def test_a_run_shows_rows_and_every_number(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    """The first rows as a table; of thirty numbers thirty histograms, on two sheets."""
+    numbers = {f"n{position:02}": {"kind": "number", "path": "price"} for position in range(30)}
+    color = {"color": {"kind": "category", "path": "color"}}
+    fill(database, months=[1])
+    spec = goods(database, columns={**numbers, **color})
+    with pipeline(spec, tmp_path, monkeypatch, mongo_uri) as made:
+        result = made.run("2025-01")
+        assert result.success, failures(result)
+        (records,) = made.events("records", "2025-01")
+        sheets = []
+        for name in ("histograms", "histograms_2"):
+            content = str(records.metadata[name].value).partition("base64,")[2].removesuffix(")")
+            with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+                sheets.append(image.size[1])
+        assert sheets == [6 * 90, 2 * 90]
+        for event in (records, made.events("documents", "2025-01")[0]):
+            rows = [dict(row.data) for row in event.metadata["sample"].records]  # type: ignore[union-attr]
+            assert len(rows) == 5
+            shown = [row["n00"] for row in rows]
+            assert shown == pytest.approx([document(1_000 + row, 1)["price"] for row in range(5)], rel=1e-6)
+        as_of = records.metadata["as_of"].value
+        assert f"{as_of:.0f}" == str(records.metadata["cluster_time"].value).partition(".")[0]
 
 
 def test_checks_that_fail_stop_the_snapshot(
@@ -275,6 +315,25 @@ def test_drift_and_schema_drift_warn(
         checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
         assert not checks["schema_drift"].passed
         assert "price is large_string, allowed double" in (checks["schema_drift"].description or "")
+
+
+def test_what_tells_partitions_apart_is_no_drift(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, per_month=120)
+    columns = {
+        "at": {"kind": "datetime", "path": "at"},
+        "price": {"kind": "number", "path": "price"},
+    }
+    with pipeline(goods(database, columns=columns), tmp_path, monkeypatch, mongo_uri) as made:
+        assert made.run().success
+        result = made.run(assets=["records"])
+        assert result.success, failures(result)
+        checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+        drift = checks["distribution_drift"]
+        assert drift.passed, drift.description
+        table = drift.metadata["findings"]
+        assert {row.data["subject"] for row in table.records} == {"price"}  # type: ignore[union-attr]
 
 
 def _columns(spec: DatasetSpec) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def test_builds_import_neither_dagster_nor_loaders_nor_the_code_location(package
         "report",
         "progress",
         "plan",
+        "provenance",
+        "versions",
     }
     forbidden = {"dagster", "loaders", "demo", *(f"assets.{name}" for name in top_level)}
     wrong = [

@@ -14,6 +14,12 @@ def histogram(values: np.ndarray) -> Histogram:
     return Histogram.of_sorted(np.sort(values.astype(np.float64)))
 
 
+def counts_of(values: np.ndarray) -> Counts:
+    counted = Counts()
+    counted.add(*(part.tolist() for part in np.unique(values, return_counts=True)))
+    return counted
+
+
 def test_the_same_rows_have_not_moved() -> None:
     values = np.random.default_rng(0).normal(size=5_000)
     assert histogram_psi(histogram(values), histogram(values)) == 0.0
@@ -35,9 +41,21 @@ def test_bins_of_other_widths_are_compared() -> None:
 
 
 def test_a_known_value() -> None:
-    assert psi(np.array([50.0, 50.0]), np.array([80.0, 20.0])) == pytest.approx(
-        (0.5 - 0.8) * np.log(0.5 / 0.8) + (0.5 - 0.2) * np.log(0.5 / 0.2)
-    )
+    new, old = np.array([5_000.0, 5_000.0]), np.array([8_000.0, 2_000.0])
+    exact = (0.5 - 0.8) * np.log(0.5 / 0.8) + (0.5 - 0.2) * np.log(0.5 / 0.2)
+    assert psi(new, old) == pytest.approx(exact, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_rows", [50, 100, 150])
+def test_few_rows_are_no_drift(num_rows: int) -> None:
+    """Of partitions that were drawn from the same source, hardly any is said to have moved."""
+    source = np.random.default_rng(num_rows)
+    old = source.normal(size=2_000)
+    writers = counts_of(source.integers(0, 43, 2_000))
+    moved = [histogram_psi(histogram(source.normal(size=num_rows)), histogram(old)) for _ in range(200)] + [
+        counts_psi(counts_of(source.integers(0, 43, num_rows)), writers) for _ in range(200)
+    ]
+    assert np.mean(np.array(moved) > 0.25) < 0.01
 
 
 def test_a_category_that_vanishes_and_one_that_appears() -> None:

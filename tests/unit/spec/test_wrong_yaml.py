@@ -45,6 +45,13 @@ REPLACED = [
     ("path: price", "path: price\n      dtype: float31", "columns.price.dtype", "float16, float32"),
     ("path: price", "path: 3", "columns.price.path", "a string"),
     ("path: price", "path: ''", "columns.price.path", "at least 1 character"),
+    ("path: price", "path: price..net", "columns.price.path", "single dots"),
+    (
+        "database: shop",
+        "database: shop\n    uri_env: mongodb://me:key@db",
+        "source.uri_env",
+        "such as MONGODB_URI",
+    ),
     ("path: price", "path: price\n      coerce: 1", "columns.price.coerce", "true or false"),
     ("path: price", "path: price\n      minimum: 5\n      maximum: 1", "columns.price", "minimum 5"),
     ("path: price", "path: price\n      missing: default", "columns.price", "default: VALUE"),
@@ -177,6 +184,13 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
         "columns.price.kind",
         "refresh.schedule",
     ]
+
+
+def test_a_connection_string_in_the_file_is_not_repeated(tmp_path: Path) -> None:
+    write(tmp_path, RIGHT.replace("database: shop", "database: shop\n    uri_env: mongodb://me:canary@db"))
+    with pytest.raises(SpecError, match="uri_env") as caught:
+        check_folder(tmp_path)
+    assert "canary" not in str(caught.value)
 
 
 def test_two_datasets_of_one_name(tmp_path: Path) -> None:
