@@ -143,7 +143,7 @@ def test_other_queries_are_refused_by_name(query: dict[str, Any], message: str) 
 
 
 def test_hashes_are_those_of_the_server(database: Database[Any]) -> None:
-    stages = [{"$documents": [{"n": 1}]}, {"$set": {"hash": {}}}]
+    stages: list[dict[str, Any]] = [{"$documents": [{"n": 1}]}, {}]
     for value in HASHED:
         stages[1] = {"$set": {"hash": {"$toHashedIndexKey": {"$literal": value}}}}
         (found,) = database.client["admin"].aggregate(stages)
