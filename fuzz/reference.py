@@ -85,7 +85,7 @@ def _field(value: Value, segments: list[str], type_: FieldType, field: Field) ->
             raise Unfit
         return elements
     if found is None or found.bson_type in NULLS:
-        if found is not None and field.name == "_id":
+        if found is not None and field.keep_null:
             return _scalar(found, "raw", field)
         return _absent(field)
     return _convert(found, type_, field)

@@ -97,7 +97,7 @@ def build_documents(
         previous = None
         sink: Sink | None
         if source.dump is not None:
-            sink, num_documents = read_ordered(spec, fields, open_sink, progress)
+            sink, num_documents = read_ordered(spec, partition, fields, open_sink, progress)
             outcome = Outcome(Guarantee(None, "dump"), num_documents)
             where = describe(spec)
         else:

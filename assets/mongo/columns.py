@@ -181,6 +181,11 @@ class Columns:
         taken, self.rejects = self.rejects, []
         return taken
 
+    def add_reject(self, reject: Reject) -> None:
+        """Take a reject that was found before, in its place among the others."""
+        self.rejects.append(reject)
+        self.num_rejects += 1
+
     def _pending_rows(self) -> int:
         return self._tables.get(self._tables.address[id(self._tables.root)] + layout.SCOPE_COUNT)
 

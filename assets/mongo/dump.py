@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import gzip
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import bson
 
-from assets.mongo.columns import Columns
+from assets.mongo.columns import Bytes, Columns
 from assets.mongo.errors import SourceError
 from assets.progress import Progress, silent
+
+Feed: TypeAlias = Callable[[Bytes, int], tuple[int, int]]
+"""Takes the whole documents in bytes from a place on; how many it counts, and where the last one ends."""
 
 PIECE_BYTES = 8 << 20
 MAX_DOCUMENT_BYTES = 48 << 20
@@ -111,13 +114,23 @@ def read_dump(file: DumpFile, columns: Columns, progress: Progress = silent, num
     SourceError
         The file is damaged or cut off; the message names the file and the byte.
     """
-    with _opened(file) as source, columns.written_behind():
+
+    def feed(data: Bytes, start: int) -> tuple[int, int]:
+        return columns.feed(data, start, partial=True), columns.consumed
+
+    with columns.written_behind():
+        return scan_dump(file, feed, progress, num_before)
+
+
+def scan_dump(file: DumpFile, feed: Feed, progress: Progress = silent, num_before: int = 0) -> int:
+    """Give all bytes of a dump file to a function; the sum of its counts. Raises as `read_dump` does."""
+    with _opened(file) as source:
         pieces = _Pieces(source, file.path)
         num_documents = 0
         for _ in _blocks(pieces) if file.archive else (None,):
             while True:
-                num_documents += columns.feed(pieces.data, pieces.place, partial=True)
-                pieces.place = columns.consumed
+                number, pieces.place = feed(pieces.data, pieces.place)
+                num_documents += number
                 progress(num_before + num_documents, None, "documents")
                 rest = pieces.rest()
                 if file.archive and rest[:4] == TERMINATOR:

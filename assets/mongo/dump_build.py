@@ -1,4 +1,4 @@
-"""A partition out of a dump: filtered here, put in `_id` order where the file is not."""
+"""A partition out of a dump: chosen here, put in `_id` order where the file is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from assets.mongo.columns import Columns
-from assets.mongo.dump import find_files, read_dump
+from assets.mongo.dump import find_files, read_dump, scan_dump
+from assets.mongo.dump_parts import choose
 from assets.mongo.errors import SourceError
 from assets.mongo.fields import Field
 from assets.mongo.merge import reject_key
@@ -47,24 +48,23 @@ def check_dump(spec: DatasetSpec) -> None:
     Raises
     ------
     SourceError
-        The source has a filter or a pipeline, or its partitions are not one.
+        The source has a pipeline.
     """
-    source = spec.source
-    wrong = [name for name, value in (("filter", source.filter), ("pipeline", source.pipeline)) if value]
-    if spec.partitions.by != "none":
-        wrong.append(f"partitions by {spec.partitions.by}")
-    if wrong:
+    if spec.source.pipeline:
         raise SourceError(
-            f"{spec.name}: {' and '.join(wrong)} cannot be used with source.dump, which is "
-            "read without a server; "
-            "restore the dump into one, or dump what is wanted with mongodump --query"
+            f"{spec.name}: pipeline cannot be used with source.dump, which is read without a server; "
+            "restore the dump into one, or dump what the pipeline makes"
         )
 
 
 def read_ordered(
-    spec: DatasetSpec, fields: Sequence[Field], open_sink: Callable[[], Sink], progress: Progress
+    spec: DatasetSpec,
+    partition: str,
+    fields: Sequence[Field],
+    open_sink: Callable[[], Sink],
+    progress: Progress,
 ) -> tuple[Sink, int]:
-    """Read a dump into a sink in `_id` order; the sink and the number of documents.
+    """Read a partition of a dump into a sink in `_id` order; the sink and the number of documents.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def read_ordered(
     check_dump(spec)
     sink = open_sink()
     try:
-        return sink, _read(spec, fields, sink, _Ordered(sink).rows, progress)
+        return sink, _read(spec, partition, fields, sink, _Ordered(sink).rows, progress)
     except OutOfOrder:
         sink = open_sink()
     with Spool(documents_schema(fields)) as spool:
-        num_documents = _read(spec, fields, spool, spool.rows, progress)
+        num_documents = _read(spec, partition, fields, spool, spool.rows, progress)
         for batch in _sorted(spool):
             sink.rows(batch)
         sink.rejects(sorted(spool.rejected, key=reject_key))
@@ -88,15 +88,21 @@ def read_ordered(
 
 def _read(
     spec: DatasetSpec,
+    partition: str,
     fields: Sequence[Field],
     sink: Sink,
     rows: Callable[[pa.RecordBatch], None],
     progress: Progress,
 ) -> int:
     columns = Columns([ID, *fields], rows, flush_bytes=spec.source.memory_budget_mb << 20 >> 4)
+    chosen = choose(spec, partition, columns)
     num_documents = 0
     for file in find_files(str(spec.source.dump), spec.source.database):
-        num_documents += read_dump(file, columns, progress, num_documents)
+        if chosen is None:
+            num_documents += read_dump(file, columns, progress, num_documents)
+        else:
+            with columns.written_behind():
+                num_documents += scan_dump(file, chosen.feed, progress, num_documents)
         columns.flush()
         sink.rejects(columns.take_rejects())
     return num_documents

@@ -2,8 +2,8 @@
 
 MongoError
 ├── FieldError          fields that contradict each other or a path that cannot be read
-├── SourceError         the source as declared cannot be read: no such collection, wrong options, no right to
-read ├── BrokenBatch         bytes that are no sequence of BSON documents
+├── SourceError         the source as declared cannot be read: no such collection, wrong options, no rights
+├── BrokenBatch         bytes that are no sequence of BSON documents
 └── ReadFailed          a read that was retried as often as allowed, or whose point in time is gone
     ├── ChangesLost     what changed since a time cannot be known any more
     └── CountDiffers    other documents came than the server counts at the same time

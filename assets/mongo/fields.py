@@ -6,7 +6,7 @@ the value is absent or of another type. A list of fields is all that the walker 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Scalar: TypeAlias = Literal[
@@ -67,6 +67,8 @@ class Field:
     coerce
         Whether lossless conversions are made (integral double to integer, numeric string to number, bool to
         number, ISO 8601 string to timestamp, 24 hexadecimal digits to ObjectId, ...); nothing else ever is.
+    keep_null
+        Whether a null of a `raw` field is kept as its type byte, so that it differs from an absent value.
     minimum, maximum
         Inclusive bounds of a number, or of every number of a list; None for no bound.
     """
@@ -78,3 +80,4 @@ class Field:
     coerce: bool = False
     minimum: int | float | None = None
     maximum: int | float | None = None
+    keep_null: bool = field(default=False, repr=False)

@@ -1,9 +1,8 @@
 """What a collection holds, seen from outside: a data version for every partition, and the values of a field.
 
 The server computes both; no document is sent. A data version is the number of documents and an order-free
-sum of
-hashes: of `_id` and the date of last change where `updated_field` is declared, of whole documents otherwise.
-What a pipeline joins from other collections is not seen.
+sum of hashes: of `_id` and the date of last change where `updated_field` is declared, of whole documents
+otherwise. What a pipeline joins from other collections is not seen.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from bson import Decimal128, Int64, ObjectId
 from pymongo import MongoClient
 
 from assets.mongo.connect import PREFERENCES
+from assets.mongo.dump_parts import values_of
 from assets.mongo.errors import SourceError
-from assets.mongo.ranges import bucket_expression, window
+from assets.mongo.ranges import VALUE_TYPES, bucket_expression, window
 from assets.spec import DatasetSpec
 from assets.spec.partitions import (
     DynamicPartitions,
@@ -61,14 +61,18 @@ def partition_counts(
     return counts, outside
 
 
-def partition_values(spec: DatasetSpec, client: MongoClient[Any]) -> list[str]:
+def partition_values(spec: DatasetSpec, client: MongoClient[Any] | None) -> list[str]:
     """Values of the field of dynamic partitions, as partition keys, sorted.
 
     Strings and integers are values; documents with anything else belong to no partition.
     """
     if not isinstance(spec.partitions, DynamicPartitions):
         raise SourceError(f"{spec.name}: partitions are declared by {spec.partitions.by}, not dynamic")
-    values = {str(group) for group, _ in _group(spec, {"n": {"$sum": 1}}, client) if _is_value(group)}
+    if spec.source.dump is not None:
+        values = values_of(spec, spec.partitions.field)
+    else:
+        assert client is not None
+        values = {str(group) for group, _ in _group(spec, {"n": {"$sum": 1}}, client) if _is_value(group)}
     return sorted(value for value in values if value)
 
 
@@ -145,7 +149,9 @@ def group_expression(spec: DatasetSpec) -> Any:
     if isinstance(partitions, HashPartitions):
         return bucket_expression(partitions)
     if not isinstance(partitions, TimePartitions):
-        return f"${partitions.field}"
+        # Not by the field itself: the server would group an integer with the double that equals it.
+        is_value = {"$in": [{"$type": f"${partitions.field}"}, list(VALUE_TYPES)]}
+        return {"$cond": [is_value, f"${partitions.field}", None]}
     moment: Any = f"${partitions.field}"
     wanted = "date"
     if partitions.field == "_id":

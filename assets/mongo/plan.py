@@ -165,9 +165,7 @@ def _target(one: Field, type_: FieldType, path: str, nullable: bool) -> Target:
         return Target(layout.ANY_OF, path, type_, one.name, nullable, False, None, None, inner=inner)
     if type_ not in KINDS:
         raise FieldError(f"field {one.name!r}: unknown type {type_!r}; allowed: {', '.join(KINDS)}")
-    # Every type may be an `_id`, null included; elsewhere null is the absence of a value.
-    keep_null = type_ == "raw" and path == "_id"
-    return Target(KINDS[type_], path, type_, one.name, nullable, one.coerce, *bounds, keep_null=keep_null)
+    return Target(KINDS[type_], path, type_, one.name, nullable, one.coerce, *bounds, keep_null=one.keep_null)
 
 
 def scopes_of(root: Scope) -> Iterator[tuple[Scope, Target | None]]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from bson import ObjectId
 
 from assets.mongo.errors import SourceError
+from assets.mongo.rejects import Reject, shorten
 from assets.spec import DatasetSpec
 from assets.spec.partitions import (
     DynamicPartitions,
@@ -26,6 +27,10 @@ FORMATS = {"hour": "%Y-%m-%d-%H:%M", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "mon
 
 OFFSET = re.compile(r"[+-]\d{4}$")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+VALUE_TYPES = ("string", "int", "long")
+"""BSON types of values that are partitions; a double or decimal that equals an integer is none of them."""
+
+OF_VALUES = {"$type": list(VALUE_TYPES)}
 LAST_OBJECTID_SECOND = (1 << 32) - 1
 
 
@@ -112,8 +117,8 @@ def partition_condition(spec: DatasetSpec, partition: str) -> dict[str, Any]:
         if not values:
             allowed = ", ".join(str(value) for value in partitions.values)
             raise SourceError(f"partition key {partition!r} is none of the declared values: {allowed}")
-        return _scalar(partitions.field, {"$in": values})
-    return _scalar(partitions.field, {"$in": _dynamic_values(partition)})
+        return _scalar(partitions.field, {"$in": values, **OF_VALUES})
+    return _scalar(partitions.field, {"$in": _dynamic_values(partition), **OF_VALUES})
 
 
 def bucket_expression(partitions: HashPartitions) -> dict[str, Any]:
@@ -166,6 +171,20 @@ class Placement:
     types: tuple[str, ...]
     words: str
 
+    def outside(self, declared: Mapping[str, Any]) -> dict[str, Any]:
+        """Filter of the documents in no partition, of those that a source's own filter selects."""
+        outside: dict[str, Any] = {"$nor": [self.inside]}
+        return {"$and": [dict(declared), outside]} if declared else outside
+
+    def reject(self, identifier: str, kind: str, value: Any) -> Reject:
+        """Say why a document is in no partition, by its field: its type as the server names it, its value."""
+        if kind in ("missing", "null"):
+            reason, got = kind, "nothing" if kind == "missing" else "null"
+        else:
+            reason = "out of range" if kind in self.types else "wrong type"
+            got = shorten(f"{kind} {value!r}")
+        return Reject(identifier, self.field, reason, self.words, got, "")
+
 
 def placement(spec: DatasetSpec) -> Placement | None:
     """What puts a document into a partition; None where every document is in one."""
@@ -182,11 +201,10 @@ def placement(spec: DatasetSpec) -> Placement | None:
             return Placement("_id", {"_id": bounds}, ("objectId",), f"objectid {words}")
         return Placement(partitions.field, _scalar(partitions.field, bounds), ("date",), f"date {words}")
     if isinstance(partitions, StaticPartitions):
-        inside = _scalar(partitions.field, {"$in": list(partitions.values)})
-        types = ("string", "int", "long")
-        return Placement(partitions.field, inside, types, f"one of {', '.join(map(str, partitions.values))}")
+        inside = _scalar(partitions.field, {"$in": list(partitions.values), **OF_VALUES})
+        words = f"one of {', '.join(map(str, partitions.values))}"
+        return Placement(partitions.field, inside, VALUE_TYPES, words)
     if isinstance(partitions, DynamicPartitions):
-        types = ("string", "int", "long")
-        inside = _scalar(partitions.field, {"$type": list(types), "$ne": ""})
-        return Placement(partitions.field, inside, types, "a string that is not empty, or an integer")
+        inside = _scalar(partitions.field, {"$ne": "", **OF_VALUES})
+        return Placement(partitions.field, inside, VALUE_TYPES, "a string that is not empty, or an integer")
     return None

@@ -76,10 +76,10 @@ def make_plan(
     for query in queries:
         spans = [WHOLE]
         number = None
-        with suppress(SnapshotGone):  # counting alone outlives the server's history
-            number = count_of(database, query, at, pace)
-        expected[query.collection] = number
         size = size_of(database, query.collection)
+        with suppress(SnapshotGone):  # counting alone outlives the server's history
+            number = count_of(database, query, at, pace, by_id=size is not None and not query.condition)
+        expected[query.collection] = number
         if number is None or size is None:
             is_known = False
         else:
@@ -92,8 +92,10 @@ def make_plan(
     return Plan(at, parts, expected, is_lasting)
 
 
-def count_of(database: Database[Any], query: Query, at: Guarantee, pace: Pace) -> int | None:
-    """What the server counts; None where a pipeline makes the documents."""
+def count_of(
+    database: Database[Any], query: Query, at: Guarantee, pace: Pace, *, by_id: bool = False
+) -> int | None:
+    """What the server counts, by the index of `_id` if so; None where a pipeline makes the documents."""
     if query.pipeline is not None:
         return None
     return count(
@@ -104,4 +106,5 @@ def count_of(database: Database[Any], query: Query, at: Guarantee, pace: Pace) -
         session=None,
         comment=pace.comment,
         read_preference=pace.read_preference,
+        by_id=by_id,
     )

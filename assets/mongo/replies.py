@@ -22,7 +22,9 @@ from pymongo.read_preferences import Primary
 from assets.mongo.errors import BrokenBatch
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
-FIRST_BATCH = 128
+FIRST_BATCH = 8
+"""So few that also of large documents they are no more than a batch should have."""
+
 MAX_BATCH = 50_000
 DOUBLE, DOCUMENT, ARRAY, INT64 = 1, 3, 4, 18
 

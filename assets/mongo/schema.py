@@ -22,7 +22,7 @@ SCALARS: dict[str, pa.DataType] = {
     "raw": pa.large_binary(),
 }
 
-ID = Field("_id", "_id", "raw")
+ID = Field("_id", "_id", "raw", keep_null=True)
 """The first column of every `documents` table: the value of `_id`, its BSON type byte first."""
 
 REJECTS = pa.schema(

@@ -115,8 +115,15 @@ def count(
     session: ClientSession | None,
     comment: str,
     read_preference: Any,
+    by_id: bool = False,
 ) -> int:
     """Documents that satisfy a condition at a point in time, as the server counts them.
+
+    Parameters
+    ----------
+    by_id
+        Whether the entries of the index of `_id` are counted: of all documents of a collection, half of the
+        time. Views and time-series collections have none.
 
     Raises
     ------
@@ -129,6 +136,8 @@ def count(
         "cursor": {},
         "comment": comment,
     }
+    if by_id:
+        command["hint"] = {"_id": 1}
     if at.read_concern is not None:
         command["readConcern"] = at.read_concern
     try:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from pymongo import MongoClient
 
 from assets.mongo.connect import PREFERENCES
+from assets.mongo.dump_parts import unplaced_of
 from assets.mongo.ranges import Placement, placement
-from assets.mongo.rejects import LENIENT, Reject, extended_json, rejects_batch, shorten
+from assets.mongo.rejects import LENIENT, Reject, extended_json, rejects_batch
 from assets.mongo.schema import REJECTS
 from assets.report import Report
 from assets.spec import DatasetSpec
@@ -45,28 +46,19 @@ def build_unplaced(
     Returns
     -------
     Report or None
-        None where nothing is looked for: every document has a partition, the source is a dump or a pipeline.
+        None where nothing is looked for: every document has a partition, or a pipeline makes them.
     """
     began = time.monotonic()
     source, wanted = spec.source, placement(spec)
-    if wanted is None or client is None or source.database is None or source.pipeline is not None:
+    if wanted is None or source.pipeline is not None:
         return None
-    outside: dict[str, Any] = {"$nor": [wanted.inside]}
-    condition = {"$and": [source.filter, outside]} if source.filter else outside
-    shown = {"_id": True, "type": {"$type": f"${wanted.field}"}, "value": f"${wanted.field}"}
+    found = _asked(spec, wanted, client) if source.dump is None else iter(unplaced_of(spec, wanted))
     reasons: Counter[str] = Counter()
     with store.begin(spec.name, ASSET) as attempt:
         table = attempt.table("rejects", REJECTS)
-        for name in source.collections or [source.collection or ""]:
-            collection = client[source.database].get_collection(
-                name, LENIENT, read_preference=PREFERENCES[source.read_preference]()
-            )
-            comment = f"shardmill {spec.name}/{ASSET}"
-            with collection.find(condition, shown, comment=comment).sort("_id") as found:
-                rejects: Iterator[Reject] = (_reject(document, wanted) for document in found)
-                while batch := list(islice(rejects, BATCH)):
-                    reasons.update(reject.reason for reject in batch)
-                    table.append(rejects_batch(batch))
+        while batch := list(islice(found, BATCH)):
+            reasons.update(reject.reason for reject in batch)
+            table.append(rejects_batch(batch))
         metadata = {"rejects": dict(sorted(reasons.items()))}
         provenance = Provenance(
             source_alias=source.alias, code_version=code_version(spec, "documents"), run_id=run_id or None
@@ -88,11 +80,19 @@ def build_unplaced(
     )
 
 
-def _reject(document: Mapping[str, Any], wanted: Placement) -> Reject:
-    kind = document["type"]
-    if kind in ("missing", "null"):
-        reason, got = kind, "nothing" if kind == "missing" else "null"
-    else:
-        reason = "out of range" if kind in wanted.types else "wrong type"
-        got = shorten(f"{kind} {document['value']!r}")
-    return Reject(extended_json(document["_id"]), wanted.field, reason, wanted.words, got, "")
+def _asked(spec: DatasetSpec, wanted: Placement, client: MongoClient[Any] | None) -> Iterator[Reject]:
+    """The documents of a server, collection after collection, in `_id` order."""
+    source = spec.source
+    assert client is not None
+    assert source.database is not None
+    condition = wanted.outside(source.filter)
+    shown = {"_id": True, "type": {"$type": f"${wanted.field}"}, "value": f"${wanted.field}"}
+    for name in source.collections or [source.collection or ""]:
+        collection = client[source.database].get_collection(
+            name, LENIENT, read_preference=PREFERENCES[source.read_preference]()
+        )
+        comment = f"shardmill {spec.name}/{ASSET}"
+        with collection.find(condition, shown, comment=comment).sort("_id") as documents:
+            for document in documents:
+                identifier = extended_json(document["_id"])
+                yield wanted.reject(identifier, document["type"], document.get("value"))

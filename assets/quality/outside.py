@@ -8,10 +8,10 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from assets.mongo.observe import group_expression, partition_counts
+from assets.mongo.observe import partition_counts
+from assets.mongo.ranges import placement
 from assets.mongo.rejects import extended_json
 from assets.spec import DatasetSpec
-from assets.spec.partitions import StaticPartitions, TimePartitions
 
 MAX_LISTED = 20
 
@@ -35,19 +35,14 @@ class Outside:
 def outside(spec: DatasetSpec, keys: Sequence[str], client: MongoClient[Any]) -> Outside:
     """Return the documents of a source that are in none of the partitions `keys`."""
     _, num_documents = partition_counts(spec, keys, client)
-    partitions, condition = spec.partitions, None
-    if isinstance(partitions, TimePartitions):
-        condition = {"$expr": {"$eq": [group_expression(spec), None]}}
-    elif isinstance(partitions, StaticPartitions):
-        condition = {partitions.field: {"$nin": list(partitions.values)}}
-    if not num_documents or condition is None or spec.source.database is None:
+    wanted = placement(spec)
+    if not num_documents or wanted is None or spec.source.database is None:
         return Outside(num_documents, [])
     stages: list[dict[str, Any]] = [
-        {"$match": spec.source.filter},
-        {"$match": condition},
+        {"$match": wanted.outside(spec.source.filter)},
         {"$sort": {"_id": 1}},
         {"$limit": MAX_LISTED},
-        {"$project": {"value": f"${partitions.field}"}},  # type: ignore[union-attr]
+        {"$project": {"value": f"${wanted.field}"}},
     ]
     found = [
         (extended_json(row["_id"]), extended_json(row["value"]) if "value" in row else "missing")

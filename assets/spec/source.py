@@ -25,7 +25,9 @@ class Source(Model):
         None, description="A mongodump directory, .bson, .bson.gz or archive, instead of a server."
     )
     filter: dict[str, Any] = Field(
-        default_factory=dict, description="A MongoDB query that selects documents."
+        default_factory=dict,
+        description="A MongoDB query that selects documents; of a dump, one of comparisons, $in, $exists, "
+        "$type, $and, $or, $nor and $not.",
     )
     pipeline: list[dict[str, Any]] | None = Field(
         None, description="An aggregation pipeline, run in the server."

@@ -72,7 +72,7 @@ def expected_rows(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the fields give of `make_documents`."""
     return [
         {
-            "_id": b"\x10" + number["_id"].to_bytes(4, "little"),
+            "_id": b"\x10" + number["_id"].to_bytes(4, "little", signed=True),
             "value": number["value"],
             "text": number["text"],
             "vector": [float(one) for one in number["vector"]],

@@ -104,13 +104,13 @@ def test_a_damaged_dump_publishes_nothing(store: ShardStore, tmp_path: Path, dat
     assert store.latest("things", "documents") is None
 
 
-def test_a_dump_takes_no_filter(store: ShardStore, tmp_path: Path) -> None:
+def test_a_dump_takes_no_pipeline(store: ShardStore, tmp_path: Path) -> None:
     path = tmp_path / "things.bson"
     path.write_bytes(b"".join(ENCODED))
     spec = dump_spec(path)
-    filtered = spec.model_copy(update={"source": spec.source.model_copy(update={"filter": {"value": 1}})})
-    with pytest.raises(SourceError, match="filter cannot be used"):
-        build_documents(filtered, "all", FIELDS, client=None, store=store)
+    source = spec.source.model_copy(update={"pipeline": [{"$match": {"value": 1}}]})
+    with pytest.raises(SourceError, match="pipeline cannot be used"):
+        build_documents(spec.model_copy(update={"source": source}), "all", FIELDS, client=None, store=store)
 
 
 def test_several_collections_of_a_dump_are_read(store: ShardStore, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,12 +27,19 @@ from tests.integration.mongo.conftest import (
     rejects_of,
     rows_of,
 )
+from tests.integration.mongo.proxy import Proxy
 
 pytestmark = pytest.mark.xdist_group("replica-set")
 
 NUM_DOCUMENTS = 12_000
 RATE = 6_000
 DOCUMENTS = make_documents(NUM_DOCUMENTS)
+
+
+SIDE_BY_SIDE = {"cursors": 4, "memory_budget_mb": 64}
+"""Options with which the documents are four ranges, all read at once."""
+
+ONE_OR_SEVERAL = pytest.mark.parametrize("source", [{}, SIDE_BY_SIDE], ids=["one range", "side by side"])
 
 
 @pytest.fixture
@@ -67,16 +73,18 @@ def disturb(things: Database[Any], act: Callable[[], None], store: ShardStore, *
     assert hook.done
     assert rows_of(store) == expected_rows(DOCUMENTS)
     assert len(rejects_of(store)) == NUM_DOCUMENTS // 100
+    assert report.metadata["ranges"] == source.get("cursors", 1)
     assert report.metadata["server_count"] == NUM_DOCUMENTS
     assert report.metadata["guarantee"] == "snapshot"
     return report
 
 
+@ONE_OR_SEVERAL
 def test_a_killed_primary_is_replaced(
-    things: Database[Any], members: list[Mongod], store: ShardStore
+    things: Database[Any], members: list[Mongod], store: ShardStore, source: dict[str, Any]
 ) -> None:
     victim = primary_of(members)
-    report = disturb(things, victim.kill, store)
+    report = disturb(things, victim.kill, store, **source)
     victim.start()
     assert report.metadata["resumed"] >= 1
 
@@ -91,18 +99,22 @@ def test_a_restarted_primary_goes_on(things: Database[Any], members: list[Mongod
     assert disturb(things, restart, store).metadata["resumed"] >= 1
 
 
-def test_a_stepdown_is_survived(things: Database[Any], members: list[Mongod], store: ShardStore) -> None:
+@ONE_OR_SEVERAL
+def test_a_stepdown_is_survived(
+    things: Database[Any], members: list[Mongod], store: ShardStore, source: dict[str, Any]
+) -> None:
     primary = primary_of(members)
 
     def step_down() -> None:
         with primary.client() as client, contextlib.suppress(AutoReconnect):
             client.admin.command("replSetStepDown", 5, force=True)
 
-    disturb(things, step_down, store)
+    disturb(things, step_down, store, **source)
 
 
+@ONE_OR_SEVERAL
 def test_a_killed_cursor_is_opened_again(
-    things: Database[Any], members: list[Mongod], store: ShardStore
+    things: Database[Any], members: list[Mongod], store: ShardStore, source: dict[str, Any]
 ) -> None:
     def kill_cursors() -> None:
         admin = things.client.admin
@@ -111,61 +123,13 @@ def test_a_killed_cursor_is_opened_again(
         assert found
         things.command({"killCursors": "things", "cursors": found})
 
-    assert disturb(things, kill_cursors, store).metadata["resumed"] >= 1
+    assert disturb(things, kill_cursors, store, **source).metadata["resumed"] >= 1
 
 
 def test_secondaries_serve_the_same_snapshot(
     things: Database[Any], members: list[Mongod], store: ShardStore
 ) -> None:
     disturb(things, lambda: None, store, read_preference="secondary")
-
-
-class Proxy:
-    """Forwards TCP connections to a server; `cut` breaks all of them at once."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._refuse = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            if self._refuse:
-                client.close()
-                continue
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._sockets += [client, server]
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
-
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-        except OSError:
-            pass
-        for one in (source, target):
-            one.close()
-
-    def cut(self, *, for_good: bool = False) -> None:
-        self._refuse = for_good
-        sockets, self._sockets = self._sockets, []
-        for one in sockets:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-    def close(self) -> None:
-        self._listener.close()
-        self.cut(for_good=True)
 
 
 @pytest.fixture
@@ -175,19 +139,13 @@ def proxy(things: Database[Any], members: list[Mongod]) -> Iterator[Proxy]:
     forwarder.close()
 
 
-def proxied(proxy: Proxy) -> MongoClient[Any]:
-    return MongoClient(
-        "127.0.0.1", proxy.port, directConnection=True, tz_aware=True, serverSelectionTimeoutMS=2_000
-    )
-
-
-@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.95])
+@ONE_OR_SEVERAL
 def test_a_cut_network_is_connected_again(
-    things: Database[Any], proxy: Proxy, store: ShardStore, fraction: float
+    things: Database[Any], proxy: Proxy, store: ShardStore, source: dict[str, Any]
 ) -> None:
-    spec = make_spec("faults", max_documents_per_second=RATE)
-    hook = Once(int(NUM_DOCUMENTS * fraction), proxy.cut)
-    with proxied(proxy) as client:
+    spec = make_spec("faults", max_documents_per_second=RATE, **source)
+    hook = Once(NUM_DOCUMENTS // 3, proxy.cut)
+    with proxy.client() as client:
         build_documents(spec, "all", FIELDS, client=client, store=store, progress=hook)
     # Not how often it was resumed: a connection found closed while idle is replaced by PyMongo itself.
     assert hook.done
@@ -200,7 +158,7 @@ def test_a_network_that_stays_away_publishes_nothing(
     monkeypatch.setattr(extract, "RETRY_SECONDS", 3.0)
     spec = make_spec("faults", max_documents_per_second=RATE)
     hook = Once(NUM_DOCUMENTS // 3, lambda: proxy.cut(for_good=True))
-    with proxied(proxy) as client, pytest.raises(ReadFailed, match="nothing was published"):
+    with proxy.client() as client, pytest.raises(ReadFailed, match="nothing was published"):
         build_documents(spec, "all", FIELDS, client=client, store=store, progress=hook)
     assert store.latest("things", "documents") is None
     assert store.versions("things", "documents") == []

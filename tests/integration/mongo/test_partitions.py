@@ -14,11 +14,13 @@ from assets.mongo.build import build_documents
 from assets.mongo.connect import connect
 from assets.mongo.errors import SourceError
 from assets.mongo.observe import partition_counts, partition_values, source_versions
+from assets.mongo.order import order_key
+from assets.mongo.unplaced import build_unplaced
 from assets.mongo.watch import touched_partitions
 from assets.spec import DatasetSpec
 from assets.spec.source import Source
 from shards import ShardStore
-from tests.integration.mongo.conftest import FIELDS, make_spec
+from tests.integration.mongo.conftest import FIELDS, make_spec, rows_of
 
 DAYS = [f"2024-01-{day:02d}" for day in range(1, 29)]
 CASES: list[tuple[dict[str, Any], list[str], int]] = [
@@ -113,6 +115,35 @@ def test_views_time_series_and_several_collections(things: Database[Any], store:
     assert build_documents(spec, "all", FIELDS, client=things.client, store=store).rows == 50
     spec = make_spec(things.name, collections=["things", "series"])
     assert build_documents(spec, "all", FIELDS, client=things.client, store=store).rows == 452
+
+
+@pytest.mark.parametrize("kind", ["view", "series"])
+@pytest.mark.parametrize(("partitions", "keys", "outside"), CASES[1:], ids=lambda case: str(case)[:20])
+def test_views_and_time_series_are_partitioned(
+    things: Database[Any],
+    store: ShardStore,
+    kind: str,
+    partitions: dict[str, Any],
+    keys: list[str],
+    outside: int,
+) -> None:
+    if kind == "view":
+        things.create_collection("view", viewOn="things", pipeline=[{"$match": {"value": {"$gte": 0}}}])
+    else:
+        things.create_collection("series", timeseries={"timeField": "when", "metaField": "kind"})
+        things["series"].insert_many(list(things["things"].find({"when": {"$type": "date"}})))
+        outside -= 2 if partitions["by"] in ("time", "static", "dynamic") else 0
+    num_documents = things[kind].count_documents({})
+    spec = make_spec(things.name, collection=kind, partitions=partitions)
+    counts, elsewhere = partition_counts(spec, keys, things.client)
+    assert elsewhere == outside
+    assert sum(counts.values()) + elsewhere == num_documents
+    for key in keys:
+        report = build_documents(spec, key, FIELDS, client=things.client, store=store)
+        assert report.rows == counts[key] == report.metadata["server_count"], key
+        assert rows_of(store, key) == sorted(rows_of(store, key), key=lambda row: order_key(row["_id"]))
+    unplaced = build_unplaced(spec, client=things.client, store=store)
+    assert (0 if unplaced is None else sum(unplaced.rejects.values())) == outside
 
 
 def test_pipelines_are_run_by_the_server(things: Database[Any], store: ShardStore) -> None:

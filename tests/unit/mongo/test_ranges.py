@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from assets.mongo.errors import SourceError
-from assets.mongo.ranges import first_objectid, partition_filter, window
+from assets.mongo.ranges import OF_VALUES, first_objectid, partition_filter, window
 from assets.partitions import partitions_definition
 from assets.spec import DatasetSpec
 
@@ -81,6 +81,6 @@ def test_keys_that_do_not_exist(partitions: dict[str, Any], key: str, names: str
 
 def test_values_keep_their_type() -> None:
     static = partition_filter(spec_of(by="static", field="f", values=[1, "x"]), "1")
-    assert static["$and"][1]["$and"][0] == {"f": {"$in": [1]}}
+    assert static["$and"][1]["$and"][0] == {"f": {"$in": [1], **OF_VALUES}}
     dynamic = partition_filter(spec_of(by="dynamic", field="f"), "12")
-    assert dynamic["$and"][1]["$and"][0] == {"f": {"$in": ["12", 12]}}
+    assert dynamic["$and"][1]["$and"][0] == {"f": {"$in": ["12", 12], **OF_VALUES}}
