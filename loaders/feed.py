@@ -148,8 +148,7 @@ class DatasetFeed:
         self._views = read_only and order.sequential and opened.index.first is not None
         self._stay = stay and self._views
         self.advises = not opened.place.evicts and any(
-            isinstance(column, DenseColumn) and column.read_ahead.possible
-            for column in opened.columns.values()
+            isinstance(column, DenseColumn) and column.advises for column in opened.columns.values()
         )
 
     def row_bytes(self) -> int:
