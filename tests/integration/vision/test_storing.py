@@ -183,7 +183,7 @@ def test_auto_is_the_same_for_every_partition_and_refresh(pictures: Pictures) ->
     version = pictures.store.latest("pictures", "images", "0")
     assert version is not None
     assert version.columns["image"].encoding == "npy"
-    with pytest.raises(InvalidArgument, match="partition 1: columns image are stored otherwise .* again"):
+    with pytest.raises(InvalidArgument, match=r"partition 1: columns image are stored otherwise .* again"):
         pictures.train(plenty, ("0", "1"))
 
 
