@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import available_timezones
 
-from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
+from assets.spec.columns import CategoryColumn, NumericColumn, TextColumn
 from assets.spec.expression import columns_of
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
 from assets.spec.operation import ZONES_ALLOWED
@@ -147,7 +147,7 @@ def _subsets(spec: DatasetSpec) -> Iterator[Found]:
 
 
 def _operation(spec: DatasetSpec) -> Iterator[Found]:
-    numeric = [n for n, c in spec.columns.items() if isinstance(c, (NumberColumn, VectorColumn))]
+    numeric = [n for n, c in spec.columns.items() if isinstance(c, NumericColumn)]
     for name, (low, high) in spec.checks.ranges.items():
         if name not in numeric:
             yield (
