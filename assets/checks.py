@@ -13,7 +13,7 @@ from assets.partitions import partition_keys
 from assets.quality.documents import document_findings
 from assets.quality.findings import Finding
 from assets.quality.outside import outside
-from assets.quality.pictures import picture_findings
+from assets.quality.pictures import budget_findings, picture_findings
 from assets.quality.records import record_findings
 from assets.report import Built
 from assets.resources import client_of, resource_keys
@@ -48,6 +48,7 @@ CHECKS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
     "snapshot": {
         "split_leakage": (BLOCKING, "Pictures that are in two splits."),
         "integrity": (BLOCKING, "Files that the snapshot names are as their manifests say."),
+        "picture_budget": (WARNING, "Disk that pictures of `store: auto` take, against storage.pictures_gb."),
     },
 }
 """Checks of each asset: whether a failure stops what is downstream, and what is measured."""
@@ -56,6 +57,7 @@ WARNINGS: Mapping[str, Callable[[DatasetSpec, Built, ShardStore], Iterable[Findi
     "documents": document_findings,
     "images": picture_findings,
     "records": record_findings,
+    "snapshot": budget_findings,
 }
 """What measures the checks that warn; those that block were measured before publishing."""
 
@@ -66,6 +68,7 @@ NOTHING = {
     "distribution_drift": "Nothing to compare: there is no snapshot yet, or no number.",
     "split_leakage": "Nothing to compare: the dataset has no pictures.",
     "near_duplicate_share": "Nothing to measure: no column has perceptual_hash.",
+    "picture_budget": "Nothing to measure: no column has store: auto.",
 }
 """What it means that a check has measured nothing."""
 

@@ -7,20 +7,20 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from loaders import nodes
+from loaders import nodes, pictures
 from loaders.cells import Cells
 from loaders.files import FileWatch, Locator, Place, Rows
 from loaders.pool import Pool
 from loaders.readahead import ReadAhead
 from loaders.span import Buffer, Span, Spanned, alias
-from shards import ColumnReader
+from shards import Column, ColumnReader
 
 TOUCH_SECONDS = 1.0  # between two notes that a shard is in use
 
@@ -139,20 +139,44 @@ class _Mapped(Generic[Shards]):
                 self._reader.forget(shard)
 
 
-class DenseColumn(_Mapped[_DenseShards]):
+class DenseColumn(_Mapped[Shards]):
+    """A column that gives rows of one shape."""
+
+    def __init__(self, reader: ColumnReader, place: Place, column: Column) -> None:
+        self.dtype = np.dtype(column.dtype)
+        self.row_bytes = self.dtype.itemsize * math.prod(column.shape)
+        super().__init__(reader, place)
+        self.column = column
+
+    def gather(self, rows: Rows, pool: Pool) -> torch.Tensor:
+        """Give rows, numbered over all shards, as a tensor of shape (len(rows), *shape)."""
+        raise NotImplementedError
+
+    def view(self, start: int, stop: int) -> torch.Tensor | None:
+        """Rows `start` to `stop` as they are mapped, read-only; None where they are not mapped so."""
+        return None
+
+    @property
+    def advises(self) -> bool:
+        """Whether `advise` can help."""
+        return False
+
+    def advise(self, rows: Rows) -> None:
+        """Ask the system to read the pages of rows that will be gathered soon."""
+
+
+class NpyColumn(DenseColumn[_DenseShards]):
     """A column of rows of one shape, in `.npy` shards."""
 
     def __init__(self, reader: ColumnReader, place: Place) -> None:
-        self.dtype = np.dtype(reader.column.dtype)
-        self.row_bytes = self.dtype.itemsize * math.prod(reader.column.shape)
-        super().__init__(reader, place)
+        super().__init__(reader, place, reader.column)
         self.read_ahead = ReadAhead(self.row_bytes)
 
     def _none(self) -> _DenseShards:
         return _DenseShards(self.locator.num_shards, self.row_bytes)
 
     def gather(self, rows: Rows, pool: Pool) -> torch.Tensor:
-        """Copy rows, numbered over all shards, into a tensor of shape (len(rows), *shape)."""
+        """Copy rows into a tensor."""
         shape = (len(rows), *self.column.shape)
         if not len(rows):
             return pool.tensor(shape, self.dtype)[0]
@@ -169,7 +193,7 @@ class DenseColumn(_Mapped[_DenseShards]):
         return tensor
 
     def view(self, start: int, stop: int) -> torch.Tensor | None:
-        """Rows `start` to `stop` as they are mapped, read-only; None when they lie in several shards."""
+        """Rows `start` to `stop` as they are mapped; None when they lie in several shards."""
         place = self.locator.run(start, stop)
         if place is None:
             return None
@@ -178,8 +202,13 @@ class DenseColumn(_Mapped[_DenseShards]):
         self.watch.check()
         return torch.from_numpy(alias(array[first : first + stop - start]))
 
+    @property
+    def advises(self) -> bool:
+        """Whether rows are wide enough for pages of their own."""
+        return self.read_ahead.possible
+
     def advise(self, rows: Rows) -> None:
-        """Ask the system to read the pages of rows that will be gathered soon."""
+        """Ask for the pages of rows."""
         if self._place.evicts:
             return  # what was fetched lately is in memory
         shards, local = self.locator.locate(rows)
@@ -222,9 +251,37 @@ class ArrowColumn(_Mapped[_ArrowShards]):
         return gathered
 
 
-def open_columns(readers: Sequence[ColumnReader], place: Place) -> dict[str, DenseColumn | ArrowColumn]:
+class DecodedColumn(DenseColumn[_ArrowShards]):
+    """Pictures that are stored encoded and handed out in one size; decoded by whichever thread gathers."""
+
+    def __init__(self, reader: ColumnReader, place: Place) -> None:
+        super().__init__(reader, place, pictures.handed_out(reader.column))
+        self._stored = reader.column
+
+    def _none(self) -> _ArrowShards:
+        return _ArrowShards(self.locator.num_shards, self._reader.column.pyarrow_type)
+
+    def gather(self, rows: Rows, pool: Pool) -> torch.Tensor:
+        """Decode and resize rows."""
+        tensor, array = pool.tensor((len(rows), *self.column.shape), self.dtype)
+        shards, local = self.locator.locate(rows)
+        found = self._ensure(shards)
+        self.watch.before()
+        with self.watch.copying():
+            pictures.decode_into(array, self._stored, found.tree.gather(shards, local))
+        self.watch.check()
+        return tensor
+
+
+AnyColumn: TypeAlias = "DenseColumn[Any] | ArrowColumn"
+
+
+def open_columns(readers: Sequence[ColumnReader], place: Place) -> dict[str, AnyColumn]:
     """Open columns by name, in the given order; maps nothing yet."""
-    return {
-        reader.column.name: (DenseColumn if reader.column.encoding == "npy" else ArrowColumn)(reader, place)
-        for reader in readers
-    }
+    return {reader.column.name: _open(reader, place) for reader in readers}
+
+
+def _open(reader: ColumnReader, place: Place) -> AnyColumn:
+    if reader.column.encoding == "npy":
+        return NpyColumn(reader, place)
+    return (DecodedColumn if pictures.has_size(reader.column) else ArrowColumn)(reader, place)

@@ -155,8 +155,7 @@ class DatasetFeed:
         dense = sum(column.row_bytes for column in found if isinstance(column, DenseColumn))
         self.is_copying = not self._views and dense > MOSTLY * sum(column.row_bytes for column in found)
         self.advises = not opened.place.evicts and any(
-            isinstance(column, DenseColumn) and column.read_ahead.possible
-            for column in opened.columns.values()
+            isinstance(column, DenseColumn) and column.advises for column in opened.columns.values()
         )
 
     def row_bytes(self) -> int:

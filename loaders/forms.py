@@ -37,7 +37,7 @@ class Forms:
     records
         Dicts. `dict`: a list of Python dicts. `columns`: one dict of columns. `arrow`: a `pa.StructArray`.
     images
-        Pictures of many shapes, and encoded ones. `list`: one tensor each. `padded`: one tensor, filled with
+        Pictures of many shapes. `list`: one tensor each. `padded`: one tensor, filled with
         zeros at the bottom and at the right, and `<name>__sizes` (height, width).
     """
 

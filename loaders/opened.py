@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from loaders.columns import ArrowColumn, DenseColumn, open_columns
+from loaders.columns import AnyColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
 from loaders.readahead import AVAILABLE, ReadAhead
@@ -115,7 +115,7 @@ class Opened:
         )
         names = selected(self.snapshot, selection.columns)
         readers = [self.snapshot.column(name) for name in names]
-        self.columns: dict[str, DenseColumn | ArrowColumn] = open_columns(readers, self.place)
+        self.columns: dict[str, AnyColumn] = open_columns(readers, self.place)
         self._fits = Transforms.from_snapshot(self.snapshot, list(names))
         self._fits_by_device: dict[torch.device, Transforms] = {}
         self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch.distributed
 
-from loaders.columns import DenseColumn
+from loaders.columns import NpyColumn
 from loaders.errors import InvalidOption, UnknownName
 from loaders.order import (
     BalancedOrder,
@@ -91,7 +91,7 @@ def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBi
     opened = dataset.opened
     if name not in opened.snapshot.columns:
         raise UnknownName("column", name, str(opened.snapshot), opened.snapshot.columns)
-    column = DenseColumn(opened.snapshot.column(name), opened.place)
+    column = NpyColumn(opened.snapshot.column(name), opened.place)
     if column.dtype.kind not in "iub" or column.column.shape:
         raise InvalidOption(
             f"balance={name!r}: a column of {column.dtype} {column.column.shape}; allowed: one integer a row"

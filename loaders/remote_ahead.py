@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from loaders.columns import ArrowColumn, DenseColumn
+from loaders.columns import AnyColumn
 from loaders.files import Rows
 from loaders.opened import Index
 from loaders.order import Order
@@ -34,9 +34,7 @@ class Lookahead:
     Safe from any thread. Looks at positions of all ranks, which share blocks.
     """
 
-    def __init__(
-        self, order: Order, index: Index, columns: Iterable[DenseColumn | ArrowColumn], bytes_ahead: int
-    ) -> None:
+    def __init__(self, order: Order, index: Index, columns: Iterable[AnyColumn], bytes_ahead: int) -> None:
         self._order, self._index, self._bytes_ahead = order, index, bytes_ahead
         self._columns = list(columns)
         self._lock = threading.Lock()

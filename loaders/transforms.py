@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from loaders.errors import InvalidOption
+from loaders.pictures import handed_out
 from shards import Column, Snapshot
 
 WIDE = ("<f8", "<i8", "<u8", "<i4", "<u4")
@@ -184,7 +185,7 @@ class Transforms(nn.Module):
         """Take the fits of a snapshot, of the named columns or of all."""
         known = snapshot.columns
         names = list(known) if columns is None else list(columns)
-        return cls({name: known[name] for name in names}, snapshot.transforms)
+        return cls({name: handed_out(known[name]) for name in names}, snapshot.transforms)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Transform a batch.

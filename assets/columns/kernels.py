@@ -19,6 +19,10 @@ _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
+_SIGN = np.uint64(1 << 63)
+FINE_BITS = 16
+"""Last bits of words that sums of offsets leave out, so that they stay in 64 bits over 10^8 rows and more."""
+
 _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
 _GROUPS = 1_024
@@ -210,3 +214,48 @@ def surely_differ(hashes: Any, spare: Any) -> Any:
                 place, tries = (place + _ONE) & np.uint64(size - 1), tries + 1
             owner[place], table[place] = group, spare[row]
     return True
+
+
+@_inner
+def _ordered(word: Any) -> Any:
+    """Give the word of a float so that larger floats have larger words; both zeros are one."""
+    if word == _SIGN:
+        return _SIGN
+    return ~word if word & _SIGN else word | _SIGN
+
+
+@_inner
+def _num_bits(word: Any) -> Any:
+    found = 0
+    for half in (32, 16, 8, 4, 2, 1):
+        if word >> np.uint64(half):
+            word >>= np.uint64(half)
+            found += half
+    return found + 1 if word else found
+
+
+@_entry
+def cells_of_sorted(words: Any, cells: Any, counts: Any, offsets: Any) -> tuple[int, int]:
+    """Count the words of increasing floats by their leading bits; gives the bits left out, and the cells."""
+    differing = np.zeros(65, np.int64)
+    before = _ordered(words[0])
+    for row in range(1, len(words)):
+        word = _ordered(words[row])
+        if word != before:
+            differing[_num_bits(word ^ before)] += 1
+        before = word
+    level, num = 64, 1
+    while level > 0 and num + differing[level] <= len(cells):
+        num += differing[level]
+        level -= 1
+    last = -1
+    shift, fine = np.uint64(level), np.uint64(FINE_BITS)
+    for row in range(len(words)):
+        word = _ordered(words[row])
+        cell = word >> shift
+        if last < 0 or cells[last] != cell:
+            last += 1
+            cells[last] = cell
+        counts[last] += 1
+        offsets[last] += np.int64((word >> fine) - ((cell << shift) >> fine))
+    return level, num

@@ -29,7 +29,7 @@ from assets.quality.guard import Unfit, refuse
 from assets.quality.snapshot import damaged, snapshot_findings
 from assets.report import Report
 from assets.spec import DatasetSpec
-from assets.spec.columns import CategoryColumn, NumberColumn, VectorColumn
+from assets.spec.columns import CategoryColumn, NumberColumn, NumericColumn
 from shards import DamagedFile, ShardStore, Version
 
 SNAPSHOT = "snapshot"
@@ -152,7 +152,7 @@ class _Snapshot:
         fits = {
             name: fit_steps(column.transform, self.summaries[name][0], isinstance(column, NumberColumn))
             for name, column in spec.columns.items()
-            if isinstance(column, (NumberColumn, VectorColumn)) and column.transform
+            if isinstance(column, NumericColumn) and column.transform
         }
         self.baked = {name: fit for name, fit in fits.items() if spec.record_columns[name].bake}
         pictures = merge_pictures(spec, pinned, self.kept)

@@ -131,10 +131,10 @@ def _location(step: NumberTransform, space: NumberSummary) -> tuple[Floats, Floa
         return low, _positive(np.where(present, moments.maximum, 0.0) - low), "min_max"
     if step == "impute" or (isinstance(step, Impute) and step.impute == "mean"):
         return mean, np.ones_like(mean), "impute"
-    if space.digests is None:
+    if space.sketches is None:
         raise ValueError("no quantiles in the statistics: build the records again")
     middle, low, high = (
-        np.nan_to_num(np.array([float(digest.quantile(share)) for digest in space.digests]))
+        np.nan_to_num(np.array([float(sketch.quantile(share)) for sketch in space.sketches]))
         for share in (0.5, 0.25, 0.75)
     )
     if step == "robust":

@@ -1,4 +1,4 @@
-"""Checks of `images` that warn: few blank or (nearly) repeated pictures; from what the build counted."""
+"""Checks of pictures that warn: few blank or (nearly) repeated ones, and no more disk than was declared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from assets.quality.findings import Finding, at_most
 from assets.report import Built
 from assets.spec import DatasetSpec
+from assets.spec.storing import GIB, automatic
 from shards import ShardStore
 
 
@@ -28,6 +29,17 @@ def picture_findings(spec: DatasetSpec, built: Built, store: ShardStore) -> Iter
             if counts[what] in found:  # near duplicates are counted where a perceptual hash is stored
                 share = _number(found[counts[what]]) / present
                 yield at_most(f"{what}_share", version.partition, name, share, float(limit))
+
+
+def budget_findings(spec: DatasetSpec, built: Built, store: ShardStore) -> Iterator[Finding]:
+    """Yield what the pictures of `store: auto` take on disk, over all partitions of a snapshot."""
+    names = automatic(spec)
+    if not names:
+        return
+    images = store.snapshot(spec.name, built.version.number).versions["images"]
+    num_bytes = sum(shard.bytes for one in images for name in names for shard in one.column_shards(name))
+    limit = float(spec.storage.pictures_gb or 0)
+    yield at_most("picture_budget", "all", f"GiB of {', '.join(names)}", num_bytes / GIB, limit)
 
 
 def _number(value: Any) -> int:

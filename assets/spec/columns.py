@@ -68,10 +68,9 @@ class ValueColumn(Model):
     )
 
 
-class NumberColumn(ValueColumn):
-    """One number a row."""
+class NumericColumn(ValueColumn):
+    """What columns of numbers of one shape have."""
 
-    kind: Literal["number"]
     dtype: NumberDtype = Field(
         "float32", description="NumPy dtype in the shards; values that do not fit are rejected."
     )
@@ -91,45 +90,33 @@ class NumberColumn(ValueColumn):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> NumberColumn:
+    def _numbers(self) -> NumericColumn:
         check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
-        check_single(self.path, self.kind)
         check_bounds(self, self.dtype)
         check_transform(self)
         return self
 
 
-class VectorColumn(Model):
+class NumberColumn(NumericColumn):
+    """One number a row."""
+
+    kind: Literal["number"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NumberColumn:
+        check_single(self.path, self.kind)
+        return self
+
+
+class VectorColumn(NumericColumn):
     """Many fields stacked, or one list of fixed length: a matrix of N rows and D columns."""
 
     kind: Literal["vector"]
-    path: Path | None = Field(None, description="A list of fixed length.")
+    path: Path | None = Field(None, description="A list of fixed length.")  # type: ignore[assignment]
     paths: list[Path] | None = Field(
         None, min_length=1, max_length=4096, description="One number each, stacked in this order."
     )
     length: Int | None = Field(None, ge=1, le=1 << 20, description="Elements of the list at `path`.")
-    dtype: NumberDtype = Field(
-        "float32", description="NumPy dtype in the shards; values that do not fit are rejected."
-    )
-    missing: Missing = Field("required", description="What an absent or null value becomes.")
-    default: Number | None = Field(None, description="Value with `missing: default`.")
-    coerce: Bool = Field(False, description="Allow lossless conversions from other types.")
-    minimum: Number | None = Field(None, description="Smaller values are rejected.")
-    maximum: Number | None = Field(None, description="Larger values are rejected.")
-    non_finite: Bounded = Field("reject", description="NaN and infinities found in documents.")
-    round: Bool = Field(
-        False, description="Let whole numbers that a float dtype cannot hold exactly be rounded to nearest."
-    )
-    transform: list[NumberTransform] = Field(
-        default_factory=list,
-        description="Steps fitted on the train rows, applied by the loader in this order.",
-    )
-    bake: Bool = Field(
-        False, description="Store transformed values instead of applying the fit in the loader."
-    )
-    description: Str = Field(
-        "", description="What the values mean; shown in the UI and kept with the shards."
-    )
 
     @model_validator(mode="after")
     def _one_form(self) -> VectorColumn:
@@ -142,9 +129,6 @@ class VectorColumn(Model):
                 raise ValueError(f"length {self.length} differs from the {len(self.paths)} paths")
             for path in self.paths:
                 check_single(path, "vector with paths")
-        check_missing(self, FLOAT_MISSING if self.dtype.startswith("float") else OTHER_MISSING)
-        check_bounds(self, self.dtype)
-        check_transform(self)
         return self
 
     @property

@@ -8,12 +8,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import available_timezones
 
-from assets.spec.columns import CategoryColumn, NumberColumn, TextColumn, VectorColumn
+from assets.spec.columns import CategoryColumn, NumericColumn, TextColumn
 from assets.spec.expression import columns_of
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
 from assets.spec.operation import ZONES_ALLOWED
 from assets.spec.partitions import StaticPartitions, TimePartitions
 from assets.spec.splits import HashSplits, TimeSplits
+from assets.spec.storing import GIB, automatic, budget_bytes, least_bytes
 
 if TYPE_CHECKING:
     from assets.spec.dataset import DatasetSpec
@@ -31,6 +32,7 @@ def problems(spec: DatasetSpec) -> list[Found]:
         *_splits(spec),
         *_subsets(spec),
         *_operation(spec),
+        *_storage(spec),
     ]
 
 
@@ -145,7 +147,7 @@ def _subsets(spec: DatasetSpec) -> Iterator[Found]:
 
 
 def _operation(spec: DatasetSpec) -> Iterator[Found]:
-    numeric = [n for n, c in spec.columns.items() if isinstance(c, (NumberColumn, VectorColumn))]
+    numeric = [n for n, c in spec.columns.items() if isinstance(c, NumericColumn)]
     for name, (low, high) in spec.checks.ranges.items():
         if name not in numeric:
             yield (
@@ -161,3 +163,25 @@ def _operation(spec: DatasetSpec) -> Iterator[Found]:
         )
     if spec.refresh.look_back and spec.refresh.schedule is None:
         yield ("refresh", "look_back"), "needs refresh.schedule"
+
+
+def _storage(spec: DatasetSpec) -> Iterator[Found]:
+    """The budget of pictures and what it is for go together, and the smallest form fits."""
+    names = list(automatic(spec))
+    missing = [key for key in ("pictures_gb", "expected_rows") if getattr(spec.storage, key) is None]
+    if names and missing:
+        for name in names:
+            yield (
+                ("columns", name, "store"),
+                f"auto needs {' and '.join(f'storage.{key}' for key in missing)}",
+            )
+    elif names and least_bytes(spec) > budget_bytes(spec):
+        yield (
+            ("storage", "pictures_gb"),
+            f"{spec.storage.pictures_gb} GiB are too little: {spec.storage.expected_rows:,} rows of "
+            f"{_names(names)} take {least_bytes(spec) / GIB:.4g} in their smaller form; raise it, or "
+            "give a smaller size",
+        )
+    elif not names and len(missing) < 2:
+        key = "expected_rows" if "pictures_gb" in missing else "pictures_gb"
+        yield ("storage", key), "is for image columns of store: auto; there is none"

@@ -80,8 +80,13 @@ class ImageColumn(Model):
     )
     layout: Literal["hwc", "chw"] = Field("hwc", description="Channels last or first.")
     dtype: Literal["uint8", "uint16", "float32"] = Field("uint8", description="Type of the stored values.")
-    store: Literal["pixels", "encoded"] = Field(
-        "pixels", description="Pixels, or the encoded bytes, decoded by the loader."
+    store: Literal["pixels", "encoded", "auto"] = Field(
+        "pixels",
+        description="Pixels; encoded bytes, decoded and resized by the loader; or as `storage.pictures_gb` "
+        "allows.",
+    )
+    encoded_kb: Number | None = Field(
+        None, gt=0, description="Mean size of an encoded picture, KiB, for `store: auto`."
     )
     fast: Bool = Field(False, description="Allow DCT-domain scaling beyond the 2-level bound.")
     max_pixels: Int = Field(
@@ -109,8 +114,14 @@ class ImageColumn(Model):
             raise ValueError(f"dtype uint16 goes with mode keep16, got {self.mode}")
         if self.dtype == "uint8" and self.mode == "keep16":
             raise ValueError("mode keep16 goes with dtype uint16 or float32, got uint8")
-        if self.store == "encoded" and (self.mode == "keep16" or self.dtype != "uint8"):
-            raise ValueError("store encoded goes with 8-bit modes and dtype uint8; store pixels instead")
+        if self.store != "pixels" and (self.mode == "keep16" or self.dtype != "uint8"):
+            raise ValueError(
+                f"store {self.store} goes with 8-bit modes and dtype uint8; store pixels instead"
+            )
+        if self.store == "auto" and (self.size is None or self.encoded_kb is None):
+            raise ValueError("store auto needs size and encoded_kb; `python -m assets infer` measures it")
+        if self.store != "auto" and self.encoded_kb is not None:
+            raise ValueError(f"encoded_kb goes with store: auto, got {self.store}")
         if "url" in self.sources and not self.urls.hosts:
             raise ValueError("source url needs urls.hosts, the host names that may be asked")
         return self

@@ -111,5 +111,11 @@ class Storage(Model):
     """How shards are written and how long versions are kept."""
 
     shard_mb: Int = Field(256, ge=1, le=4096, description="Upper bound of a shard, MiB.")
+    pictures_gb: Number | None = Field(
+        None, gt=0, description="Disk for the pictures of `store: auto`, of one version of all rows, GiB."
+    )
+    expected_rows: Int | None = Field(
+        None, ge=1, description="Rows that the dataset will have; `store: auto` is chosen for so many."
+    )
     keep_versions: Int = Field(3, ge=1, description="Versions that gc keeps of every partition.")
     verify: Literal["full", "sizes"] = Field("full", description="What the verify job compares.")

@@ -21,7 +21,7 @@ class Blocks:
         self._shapes = {}
         for plan in plans:
             recipes = {mask.name: mask.recipe for mask in plan.masks}
-            if plan.column.store == "pixels":
+            if not plan.is_encoded:
                 recipes[plan.name] = plan.recipe
             for name, recipe in recipes.items():
                 if recipe.shape is not None:

@@ -216,6 +216,9 @@ class _Build:
             "num_decoded": self._num_decoded,
             "num_unchanged": self._num_copied,
         }
+        for plan in self._plans:
+            if plan.column.store == "auto":
+                found[f"{plan.name}/stored"] = "encoded" if plan.is_encoded else "pixels"
         for name, figures in self._statistics.items():
             figures_json = figures.to_json()
             for key in ("num_blank", "num_duplicates", "num_near_duplicates"):

@@ -119,7 +119,7 @@ def groups_of(table: TableReader, plans: list[ImagePlan]) -> Iterator[Group]:
 
 def rows_of_group(plans: list[ImagePlan]) -> int:
     """Most rows of a group."""
-    if any(plan.recipe.shape is None or plan.column.store == "encoded" for plan in plans):
+    if any(plan.recipe.shape is None or plan.is_encoded for plan in plans):
         return ROWS_OF_VARYING
     row_bytes = sum(
         math.prod(recipe.shape or ()) * np.dtype(recipe.dtype).itemsize

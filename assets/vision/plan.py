@@ -9,9 +9,13 @@ from typing import Any, Final
 from assets.mongo.fields import Field, ListOf
 from assets.spec import DatasetSpec
 from assets.spec.images import BoxesColumn, ImageColumn, MaskImageColumn, PointsColumn
+from assets.spec.storing import encoded_columns
 from assets.vision.recipe import Recipe
 from assets.vision.sources.locate import field_type
 from shards import Column
+
+ENCODED: Final = "encoded-2"
+"""Raised when companions of encoded pictures would change; since 2 their sums are of pixels at `size`."""
 
 VARYING: Final = "struct<data: large_binary, shape: fixed_size_list<int32>[3]>"
 _DTYPES: Final = {"uint8": "|u1", "uint16": "<u2", "float32": "<f4"}
@@ -34,18 +38,19 @@ class ImagePlan:
     name: str
     column: ImageColumn
     recipe: Recipe
+    is_encoded: bool
     masks: tuple[MaskPlan, ...]
     shapes: tuple[tuple[str, BoxesColumn | PointsColumn], ...]
 
     @property
     def fingerprint(self) -> str:
-        """Changes when stored pixels would: the recipe, and whether encoded bytes are kept."""
-        return f"{self.recipe.fingerprint}-{self.column.store}"
+        """Changes when what is stored would: the recipe, and whether encoded bytes are kept."""
+        return f"{self.recipe.fingerprint}-{ENCODED if self.is_encoded else 'pixels'}"
 
     @property
     def stored_recipe(self) -> Recipe:
         """What is rendered: the recipe, or for encoded pictures the whole picture in one byte a channel."""
-        if self.column.store == "pixels":
+        if not self.is_encoded:
             return self.recipe
         return dataclasses.replace(
             self.recipe, size=None, fit="none", shorter_side=None, layout="hwc", fast=False
@@ -55,6 +60,7 @@ class ImagePlan:
 def plans_of(spec: DatasetSpec) -> list[ImagePlan]:
     """One plan an image column, in the order of the specification."""
     plans = []
+    encoded = encoded_columns(spec)
     for name, column in spec.columns.items():
         if not isinstance(column, ImageColumn):
             continue
@@ -69,7 +75,7 @@ def plans_of(spec: DatasetSpec) -> list[ImagePlan]:
             for shape, found in spec.columns.items()
             if isinstance(found, BoxesColumn | PointsColumn) and found.image == name
         )
-        plans.append(ImagePlan(name, column, recipe, masks, shapes))
+        plans.append(ImagePlan(name, column, recipe, name in encoded, masks, shapes))
     return plans
 
 
@@ -149,10 +155,12 @@ def _picture(name: str, kind: str, recipe: Recipe, plan: ImagePlan, present: str
     }
     if is_mask:
         about["image"] = plan.name
-    if plan.column.store == "encoded" and not is_mask:
+    if plan.is_encoded and not is_mask:
         about |= {
             "format": "encoded",
             "size": list(recipe.size) if recipe.size else None,
+            "shorter_side": recipe.shorter_side,
+            "padding": list(recipe.padding),
             "dtype": recipe.dtype,
         }
         return Column(name, "arrow", arrow_type="large_binary", kind=kind, mask=present, attributes=about)

@@ -10,11 +10,11 @@ from typing import Any, Final, Literal, TypeAlias
 import xxhash
 
 from assets.spec.images import ImageColumn
+from shards.placement import Fit
 
 PIXELS_REVISION: Final = 1
 """Raised whenever the same recipe gives other pixels than before."""
 
-Fit: TypeAlias = Literal["contain", "cover", "stretch", "none"]
 Filter: TypeAlias = Literal["bilinear", "bicubic", "lanczos", "area", "nearest"]
 Mode: TypeAlias = Literal["rgb", "gray", "rgba", "keep16", "mask"]
 
@@ -63,6 +63,17 @@ class Recipe:
     def num_channels(self) -> int:
         """Channels of the pixels; a mask has one that is not stored as an axis."""
         return {"rgb": 3, "rgba": 4}.get(self.mode, 1)
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """The colour around a picture, one value a channel."""
+        if self.mode == "rgb":
+            return self.pad_color
+        if self.mode == "rgba":
+            return (*self.pad_color, 255)
+        red, green, blue = self.pad_color
+        luma = (red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16  # ITU-R 601, as Pillow rounds it
+        return (luma * 257 if self.mode == "keep16" else luma,)
 
     @property
     def shape(self) -> tuple[int, ...] | None:

@@ -12,9 +12,10 @@ from PIL import Image
 from assets.vision import decode, resize
 from assets.vision.color import to_mode
 from assets.vision.errors import PictureError
-from assets.vision.geometry import Placement, place, shown_size
+from assets.vision.geometry import place, shown_size
 from assets.vision.header import Header
 from assets.vision.recipe import Recipe
+from shards.placement import Placement
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,6 +88,15 @@ def render(
     return Rendered(pixels, width, height, turn)
 
 
+def at_size(pixels: npt.NDArray[np.uint8], recipe: Recipe) -> npt.NDArray[Any]:
+    """Resize a whole picture (H, W, channels), already in its mode, as `render` would have."""
+    placement = _placed((pixels.shape[1], pixels.shape[0]), recipe)
+    made, target = _canvas(placement, recipe, None)
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    _fill(target, np.asarray(resize.by_pillow(image, placement, recipe.filter)))
+    return made
+
+
 def _is_plain(header: Header, recipe: Recipe) -> bool:
     """Whether this is a JPEG in colour without a profile, for a column in colour: most photographs."""
     return (
@@ -150,19 +160,9 @@ def _canvas(
     pixels = np.empty(recipe.shape_of(height, width), recipe.dtype) if out is None else out
     shown = pixels.transpose(1, 2, 0) if recipe.mode != "mask" and recipe.layout == "chw" else pixels
     if placement.kept != placement.canvas:
-        shown[...] = _pad_value(recipe)
+        shown[...] = recipe.padding
     (x, y), (kept_width, kept_height) = placement.offset, placement.kept
     return pixels, shown[y : y + kept_height, x : x + kept_width]
-
-
-def _pad_value(recipe: Recipe) -> int | tuple[int, ...]:
-    red, green, blue = recipe.pad_color
-    if recipe.mode == "rgb":
-        return recipe.pad_color
-    if recipe.mode == "rgba":
-        return (*recipe.pad_color, 255)
-    luma = (red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16  # ITU-R 601, as Pillow rounds it
-    return luma * 257 if recipe.mode == "keep16" else luma
 
 
 def _fill(target: npt.NDArray[Any], part: npt.NDArray[Any]) -> None:

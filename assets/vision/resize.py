@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from assets.vision.geometry import Placement
 from assets.vision.recipe import Filter
+from shards.placement import Placement
 
 FILTERS: Final[dict[Filter, Image.Resampling]] = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -34,29 +34,13 @@ def by_pillow(image: Image.Image, placement: Placement, name: Filter, scale: flo
         (x, y), (width, height) = placement.corner, placement.kept
         return image.crop((x, y, x + width, y + height))
     if name == "nearest":
-        return _nearest(image, placement)
+        columns, rows = placement.nearest()
+        return Image.fromarray(np.asarray(image)[rows[:, np.newaxis], columns])
     box = placement.box
     if scale != 1.0:
         left, top, right, bottom = (edge * scale for edge in box)
         box = left, top, min(right, image.width), min(bottom, image.height)
     return image.resize(placement.kept, FILTERS[name], box=box)
-
-
-def _nearest(image: Image.Image, placement: Placement) -> Image.Image:
-    """Pick what Pillow picks when it resizes the whole picture; with its `box` it rounds otherwise."""
-    (x, y), (width, height) = placement.corner, placement.kept
-    columns = _picked(placement.source[0], placement.resized[0], x, width)
-    rows = _picked(placement.source[1], placement.resized[1], y, height)
-    return Image.fromarray(np.asarray(image)[rows[:, np.newaxis], columns])
-
-
-def _picked(source: int, resized: int, first: int, count: int) -> npt.NDArray[np.int64]:
-    """Source position of each kept one; positions are summed up step by step, as Pillow does."""
-    step = source / resized
-    steps = np.full(first + count, step)
-    steps[0] = step * 0.5
-    positions: npt.NDArray[np.int64] = np.add.accumulate(steps)[first:].astype(np.int64)
-    return np.minimum(positions, source - 1)
 
 
 def into(

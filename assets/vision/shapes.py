@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assets.spec.images import BoxesColumn, PointsColumn
-from assets.vision.geometry import Floats, orient_boxes, orient_points, place, shown_size
+from assets.vision.geometry import orient_boxes, orient_points, place, shown_size
 from assets.vision.recipe import Recipe
+from shards.placement import Floats
 
 
 def moved(

@@ -15,6 +15,7 @@ from assets.vision.errors import PictureError
 from assets.vision.hashing import difference_hash
 from assets.vision.moments import Moments, moments_of
 from assets.vision.plan import ImagePlan
+from assets.vision.render import at_size
 from assets.vision.renderer import Renderer
 
 Fetched: TypeAlias = "bytes | PictureError | None"
@@ -139,13 +140,15 @@ def _render(task: Task, data: bytes, renderer: Renderer, outcome: Outcome) -> No
     recipe = plan.stored_recipe
     made = renderer.render(data, recipe, out=task.out.get(plan.name))
     outcome.frame = (made.width, made.height, made.orientation)
-    outcome.moments = moments_of(made.pixels, recipe)
-    if plan.column.perceptual_hash:
-        outcome.perceptual = difference_hash(made.pixels, recipe)
-    if plan.column.store == "encoded":
-        outcome.encoded = keep_or_encode(data, made.pixels, recipe)
+    pixels = made.pixels
+    if plan.is_encoded:
+        outcome.encoded = keep_or_encode(data, pixels, recipe)
+        pixels = pixels if plan.recipe == recipe else at_size(pixels, plan.recipe)
     else:
-        outcome.pixels[plan.name] = made.pixels
+        outcome.pixels[plan.name] = pixels
+    outcome.moments = moments_of(pixels, plan.recipe)
+    if plan.column.perceptual_hash:
+        outcome.perceptual = difference_hash(pixels, plan.recipe)
 
 
 def _mask(data: bytes, task: Task, name: str, renderer: Renderer, outcome: Outcome) -> npt.NDArray[np.uint8]:

@@ -57,18 +57,23 @@ def column_name(path: str, taken: set[str]) -> str:
     return name
 
 
-def describe(seen: Seen, num_documents: int) -> str:
-    """Say what a path holds: types with shares, absence, distinct values, range or lengths."""
+def describe(seen: Seen, num_documents: int, *, spread: bool = False) -> str:
+    """Say what a path holds: types with shares, absence, distinct values, range or lengths.
+
+    The values of a path with `*` (`spread`) are no matter of documents, so nothing is said to be absent.
+    """
     total = sum(seen.types.values())
     kinds = ", ".join(f"{kind} {_percent(count, total)}" for kind, count in seen.types.most_common(4))
     parts = [kinds]
-    if total < num_documents:
+    if total < num_documents and not spread:
         parts.append(f"absent {_percent(num_documents - total, num_documents)}")
     if seen.distinct:
         parts.append(f"{'over ' if seen.many else ''}{len(seen.distinct) - seen.many} different")
         if 1 < len(seen.distinct) <= FEW_VALUES < total and set(seen.types) & {"string", "int"}:
             top = sorted(seen.distinct.items(), key=lambda pair: (-pair[1], str(pair[0])))[:3]
             parts.append("most often " + ", ".join(f"{_cut(v)} {_percent(n, total)}" for (_, v), n in top))
+    if seen.nan:
+        parts.append(f"NaN {_percent(seen.nan, total)}")
     if seen.low is not None and seen.low != seen.high:
         parts.append(f"{_short(seen.low)} to {_short(seen.high)}")
     if seen.lengths:
@@ -88,13 +93,15 @@ def _cut(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return value.strftime("%Y-%m-%d") if isinstance(value, datetime) else f"{value:g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d")
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _suggest(path: str, seen: Seen, profile: Profile) -> Suggestion | None:
     types = {kind: count for kind, count in seen.types.items() if kind != "null"}
     total = sum(types.values())
-    note = describe(seen, profile.num_documents)
+    note = describe(seen, profile.num_documents, spread="*" in path.split("."))
     if path == "_id":
         return None
     if not total:
@@ -121,12 +128,12 @@ def _suggest(path: str, seen: Seen, profile: Profile) -> Suggestion | None:
         missing = True
     else:
         missing = total < profile.num_documents
-    if missing:
+    if missing or seen.nan:
         nan = column["kind"] in ("number", "vector") and column["dtype"].startswith("float")
         column["missing"] = "nan" if nan else "mask"
     if written:
         column = {**column, "coerce": True} if column["kind"] == "number" else column
-        note += "; strings hold numbers"
+        note += "; strings hold numbers (of codes with leading zeros, text or category keeps them)"
     if set(types) == {"int"} and column["kind"] == "number" and len(seen.distinct) <= FEW_VALUES < total:
         note += "; if these are classes: kind: category, type: int64"
     if column["kind"] == "text" and not seen.many and total >= REPEATED * len(seen.distinct):

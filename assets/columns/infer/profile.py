@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isnan
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -46,6 +47,8 @@ class Seen:
         Number of values by BSON type.
     distinct
         Number of each different scalar value, at most 1,000 values; `many` once there are more.
+    nan
+        Number of NaN.
     numeric
         Number of strings that are written as numbers.
     low, high
@@ -63,6 +66,7 @@ class Seen:
     types: Counter[str] = field(default_factory=Counter)
     distinct: Counter[Any] = field(default_factory=Counter)
     many: bool = False
+    nan: int = 0
     numeric: int = 0
     low: Any = None
     high: Any = None
@@ -92,6 +96,8 @@ class Seen:
             self.hosts.add(urlsplit(value).hostname or "")
 
     def _scalar(self, kind: str, value: Any) -> None:
+        if kind == "double":
+            self.nan += isnan(value)
         if kind == "string":
             self.numeric += _NUMBER.fullmatch(value) is not None
         if not self.many:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from assets.columns.sorting import sorted_finite
 from assets.columns.stats.counts import Counts
-from assets.columns.stats.digest import Digest
 from assets.columns.stats.histogram import Histogram
 from assets.columns.stats.moments import Moments
+from assets.columns.stats.sketch import Sketch
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class NumberSummary:
     """Moments of `width` elements, quantiles of each where asked for, a histogram of a single one."""
 
     moments: Moments
-    digests: list[Digest] | None
+    sketches: list[Sketch] | None
     histogram: Histogram | None
 
     @classmethod
@@ -30,7 +30,7 @@ class NumberSummary:
         num = 1 if width is None else width
         return cls(
             Moments.empty(num),
-            [Digest.empty() for _ in range(num)] if quantiles else None,
+            [Sketch.empty() for _ in range(num)] if quantiles else None,
             Histogram.empty() if width is None else None,
         )
 
@@ -44,28 +44,30 @@ class NumberSummary:
         """
         if values.ndim == 1:
             numbers = sorted_finite(values, rows)
-            digests = [Digest.of_sorted(numbers)] if quantiles else None
-            return cls(Moments.of_sorted(numbers), digests, Histogram.of_sorted(numbers))
-        digests = None
+            sketches = [Sketch.of_sorted(numbers)] if quantiles else None
+            return cls(Moments.of_sorted(numbers), sketches, Histogram.of_sorted(numbers))
+        sketches = None
         if quantiles:
-            digests = [Digest.of_sorted(sorted_finite(column, rows)) for column in values.T]
-        return cls(Moments.of(values, rows), digests, None)
+            sketches = [Sketch.of_sorted(sorted_finite(column, rows)) for column in values.T]
+        return cls(Moments.of(values, rows), sketches, None)
 
     def merge(self, other: NumberSummary) -> NumberSummary:
         """Give the summary of both sets of rows together."""
-        digests = None
-        if self.digests is not None and other.digests is not None:
-            digests = [first.merge(second) for first, second in zip(self.digests, other.digests, strict=True)]
+        sketches = None
+        if self.sketches is not None and other.sketches is not None:
+            sketches = [
+                first.merge(second) for first, second in zip(self.sketches, other.sketches, strict=True)
+            ]
         histogram = None
         if self.histogram is not None and other.histogram is not None:
             histogram = self.histogram.merge(other.histogram)
-        return NumberSummary(self.moments.merge(other.moments), digests, histogram)
+        return NumberSummary(self.moments.merge(other.moments), sketches, histogram)
 
     def to_json(self) -> dict[str, Any]:
         """Write as JSON, with the standard deviation for readers."""
         written: dict[str, Any] = {**self.moments.to_json(), "std": self.moments.std.tolist()}
-        if self.digests is not None:
-            written["digests"] = [digest.to_json() for digest in self.digests]
+        if self.sketches is not None:
+            written["sketches"] = [sketch.to_json() for sketch in self.sketches]
         if self.histogram is not None:
             written["histogram"] = self.histogram.to_json()
         return written
@@ -73,10 +75,10 @@ class NumberSummary:
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> NumberSummary:
         """Read what `to_json` wrote."""
-        digests, histogram = written.get("digests"), written.get("histogram")
+        sketches, histogram = written.get("sketches"), written.get("histogram")
         return cls(
             Moments.from_json(written),
-            None if digests is None else [Digest.from_json(digest) for digest in digests],
+            None if sketches is None else [Sketch.from_json(sketch) for sketch in sketches],
             None if histogram is None else Histogram.from_json(histogram),
         )
 

@@ -208,3 +208,19 @@ def test_names_of_columns() -> None:
 )
 def test_scalars_survive_yaml(value: Any) -> None:
     assert yaml.safe_load(f"k: {scalar(value)}") == {"k": value}
+
+
+def test_numbers_that_are_none_are_kept_as_missing() -> None:
+    """A sample with NaN must not suggest a column that would reject a tenth of the collection."""
+    documents = [{"x": float("nan") if number % 10 == 0 else number / 7} for number in range(100)]
+    written = suggest(profile_of(documents), database="d", collection="c")
+    column = yaml.safe_load(written)["attributes"]["columns"]["x"]
+    assert column["missing"] == "nan"
+    assert "NaN 10.0 %" in written
+
+
+def test_nothing_is_absent_from_lists_of_dicts() -> None:
+    documents = [{"n": number, "lines": [{"sku": f"s{number % 5}"}] * (number % 3)} for number in range(90)]
+    written = suggest(profile_of(documents), database="d", collection="c")
+    assert "absent" not in written
+    assert "0 to 89" in written
