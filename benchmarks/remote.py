@@ -2,8 +2,13 @@
 
 The store is a directory of shards behind nginx: it answers the GET requests of S3 by `sendfile`, takes little
 from the processors that it shares with what is measured, and can give every connection a bound as object
-stores have one. The plain downloads use the same client and leave the files on the same disk: objects as
-ranges, sixteen at once, and whole objects in eight threads; the faster one is the limit.
+stores have one.
+
+The goal is measured against the fastest plain download that ends with the files on the same disk, because a
+job has to have them somewhere: whole objects in eight threads where processors are the limit, ranges, sixteen
+at once, where connections are. Both use the same client, compare no hash and give no batch. Beside it stand a
+download that keeps nothing ("to memory"), one by boto3's transfer manager, and what a job does without a
+cache that is filled ahead: download all, then read all.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Suite
+from benchmarks.harness import Suite, requires
 from loaders import ShardDataset
 from loaders.loader import ShardLoader
 from shards import Column, ShardStore
@@ -35,6 +40,7 @@ BUCKET = "shards-bench"
 ROW_BYTES = 128 * 128 * 3
 SHARD_BYTES = 16 << 20
 BATCH = 256
+NUM_OBJECTS = 8  # whole objects that are downloaded at once
 CONNECTION_MB = 40  # a second of one connection, where they are bound; object stores give 40 to 90
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SETTINGS = """
@@ -179,7 +185,39 @@ class Run:
             for part in storage.client.store.get(file.path).stream(min_chunk_size=1 << 20):
                 os.write(descriptor, part)
 
-        return self._download(fetch, 8)
+        return self._download(fetch, NUM_OBJECTS)
+
+    def to_memory(self) -> float:
+        """Download whole objects in eight threads, and keep nothing of them."""
+
+        def fetch(storage: ObjectStorage, file: ShardFile, descriptor: int) -> None:
+            for _ in storage.client.store.get(file.path).stream(min_chunk_size=1 << 20):
+                pass
+
+        return self._download(fetch, NUM_OBJECTS)
+
+    def boto3(self) -> float:
+        """Download by the transfer manager of boto3."""
+        import boto3
+        from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+        self.forget()
+        client = boto3.client("s3")
+        start = time.perf_counter()
+        files = ShardStore(self.url, storage=ObjectStorage(self.url)).snapshot(self.dataset, 1)
+        shards = files.column("image")
+        with create_transfer_manager(client, TransferConfig(max_concurrency=NUM_OBJECTS)) as manager:
+            jobs = [
+                manager.download(BUCKET, shards.file(number).path, str(self.plain / str(number)))
+                for number in range(shards.num_shards)
+            ]
+            for job in jobs:
+                job.result()
+        return self.num_rows / (time.perf_counter() - start)
+
+    def in_turn(self) -> float:
+        """Download whole objects, then read an epoch of local shards."""
+        return 1 / (1 / self.objects() + 1 / self.local())
 
     def _download(self, fetch: Any, num_threads: int) -> float:
         self.forget()
@@ -211,7 +249,17 @@ def main() -> int:
     small, large = runs
     with servers(suite.directory / "store") as ports:
         for port, how, limit, other in (
-            (ports[0], "as fast as it goes", small.objects, {"ranges": small.ranges}),
+            (
+                ports[0],
+                "as fast as it goes",
+                small.objects,
+                {
+                    "ranges": small.ranges,
+                    "to memory": small.to_memory,
+                    "boto3": requires("boto3", small.boto3),
+                    "all, then read": small.in_turn,
+                },
+            ),
             (ports[1], f"{CONNECTION_MB} MB/s a connection", small.ranges, {"objects": small.objects}),
         ):
             use(port)

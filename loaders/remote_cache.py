@@ -31,8 +31,8 @@ from loaders.errors import CacheFull, InvalidOption
 from shards.errors import DamagedFile
 from shards.mapping import map_descriptor
 
-Fill = Callable[[int], None]
-"""Writes a file's bytes into an open descriptor, from its start."""
+Fill = Callable[[int], "str | None"]
+"""Writes a file's bytes into an open descriptor, from its start; their hash where it saw them in order."""
 
 LOW_WATER = 0.9  # of the limit: eviction goes on until so much is taken, so that it is not needed every time
 WAIT_SECONDS = 0.02
@@ -256,8 +256,7 @@ def _hash(descriptor: int, size_bytes: int) -> str:
 def _fill_verified(path: str, size_bytes: int, xxh3_128: str, fill: Fill, descriptor: int) -> None:
     """Fill, compare with the hash, and fill once more where they differ."""
     for last in (False, True):
-        fill(descriptor)
-        found = _hash(descriptor, size_bytes)
+        found = fill(descriptor) or _hash(descriptor, size_bytes)
         if found == xxh3_128:
             return
         if last:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "500", "503", "unconditional"]
+Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "500", "503", "meet", "unconditional"]
 
 
 @dataclass
@@ -19,14 +19,19 @@ class Rule:
     """Faults for requests whose `METHOD path?query` matches; one a request, in order, then none.
 
     `refuse` closes before the server has heard of it; `cut_reply` closes after the server has done it;
-    `cut_body` sends half of the reply's body; `delay` waits before the server hears of it; `unconditional`
-    takes the condition away, and for ever.
+    `cut_body` sends half of the reply's body; `delay` waits before the server hears of it; `meet` waits until
+    as many are under way at once as the rule began with, and closes all of them if they do not come;
+    `unconditional` takes the condition away, and for ever.
     """
 
     pattern: str
     faults: list[Fault]
     delay_seconds: float = 1.0
     hits: int = 0
+    meeting: threading.Barrier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meeting = threading.Barrier(max(len(self.faults), 1), timeout=20)
 
 
 @dataclass
@@ -37,16 +42,16 @@ class Faults:
     seen: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self, line: str) -> tuple[Fault | None, float]:
+    def next(self, line: str) -> tuple[Fault | None, float, threading.Barrier | None]:
         with self.lock:
             self.seen.append(line)
             for rule in self.rules:
                 if rule.faults and re.search(rule.pattern, line):
                     rule.hits += 1
                     if rule.faults == ["unconditional"]:
-                        return "unconditional", 0.0
-                    return rule.faults.pop(0), rule.delay_seconds
-        return None, 0.0
+                        return "unconditional", 0.0, None
+                    return rule.faults.pop(0), rule.delay_seconds, rule.meeting
+        return None, 0.0, None
 
     def count(self, pattern: str) -> int:
         """Requests that matched so far."""
@@ -87,9 +92,14 @@ class Proxy:
 
             def relay(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fault, delay_seconds = faults.next(f"{self.command} {self.path}")
+                fault, delay_seconds, meeting = faults.next(f"{self.command} {self.path}")
                 if fault == "refuse":
                     return self.cut()
+                if fault == "meet" and meeting is not None:
+                    try:
+                        meeting.wait()
+                    except threading.BrokenBarrierError:
+                        return self.cut()
                 if fault == "delay":
                     time.sleep(delay_seconds)
                 if fault in ("500", "503"):

@@ -157,6 +157,19 @@ def test_a_server_that_ignores_conditions_is_refused(storage, faults):
         storage.make_directory("")
 
 
+def test_parts_and_ranges_go_side_by_side(url, faults):
+    """Each of three waits until all three are under way; one after the other they would never be."""
+    storage = ObjectStorage(url, Limits(30.0, 60.0, 3, 0.01))
+    put, get = Rule("PUT .*/f\\?.*partNumber", ["meet"] * 3), Rule("GET .*/f(\\?|$)", ["meet"] * 3)
+    faults.rules += [put, get]
+    write(storage, "f", BIG)
+    assert storage.map("f", len(BIG)) == BIG
+    assert not put.meeting.broken
+    assert not get.meeting.broken
+    assert (put.hits, get.hits) == (3, 3)
+    assert faults.count("GET .*/f") == faults.count("PUT .*/f") == 3
+
+
 @pytest.mark.parametrize("fault", ["refuse", "cut_reply", "cut_body", "500", "503", "delay"])
 def test_transfers_survive_faults(storage, faults, fault):
     put, get = Rule("PUT .*/f(\\?|$)", [fault] * 3, 0.2), Rule("GET .*/f(\\?|$)", [fault] * 3, 0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +79,25 @@ def test_rows_that_lie_together_are_one_run():
 def test_narrow_rows_are_left_to_the_system():
     assert not ReadAhead(PAGE - 1).possible
     assert ReadAhead(PAGE).possible
+
+
+def test_what_was_copied_is_unmapped_and_memory_is_left_alone(tmp_path):
+    (tmp_path / "rows").write_bytes(b"x" * 8 * PAGE)
+    mapped = np.memmap(tmp_path / "rows", np.uint8, "r").reshape(8, PAGE)
+    memory = np.full((8, PAGE), 7, np.uint8)
+    start = f"{mapped.__array_interface__['data'][0]:08x}-"
+
+    def resident_kib() -> int:
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        next(line for line in lines if line.startswith(start))
+        return int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+
+    assert mapped.sum() == ord("x") * 8 * PAGE
+    assert resident_kib() > 0
+    ahead = ReadAhead(PAGE)
+    ahead._unmap_copied({0: mapped, 1: memory})
+    assert resident_kib() > 0  # not copied yet
+    ahead._unmap_copied({})
+    assert resident_kib() == 0
+    assert mapped.sum() == ord("x") * 8 * PAGE
+    assert (memory == 7).all()

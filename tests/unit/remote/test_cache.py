@@ -30,6 +30,10 @@ def content(number: int, size_bytes: int = 1000) -> bytes:
     return (b"%08d" % number) * (size_bytes // 8)
 
 
+def write(descriptor: int, data: bytes) -> None:
+    os.pwrite(descriptor, data, 0)
+
+
 class Source:
     """Counts how often each file is fetched."""
 
@@ -104,9 +108,7 @@ def test_the_bound_holds_for_many_threads(tmp_path):
 def test_an_evicted_file_stays_readable_for_whoever_opened_it(tmp_path):
     source = Source(HostCache(tmp_path, 2_000))
     data = content(0)
-    held = source.cache.open(
-        "f0", len(data), xxhash.xxh3_128_hexdigest(data), lambda d: os.pwrite(d, data, 0)
-    )
+    held = source.cache.open("f0", len(data), xxhash.xxh3_128_hexdigest(data), lambda d: write(d, data))
     for number in range(1, 6):
         source.read(number)
     assert not any(name.startswith(xxhash.xxh3_128_hexdigest(data)) for name in files(source.cache))
@@ -119,14 +121,28 @@ def test_wrong_bytes_are_fetched_again_and_never_served(tmp_path):
     data = content(1)
     digest = xxhash.xxh3_128_hexdigest(data)
     tries = iter([b"x" * len(data), data])
-    descriptor = cache.open("f", len(data), digest, lambda d: os.pwrite(d, next(tries), 0))
+    descriptor = cache.open("f", len(data), digest, lambda d: write(d, next(tries)))
     assert os.pread(descriptor, 2000, 0) == data
     os.close(descriptor)
     shutil.rmtree(tmp_path)
     cache = HostCache(tmp_path, 10_000)
     with pytest.raises(DamagedFile, match="xxh3_128"):
-        cache.open("f", len(data), digest, lambda d: os.pwrite(d, b"x" * len(data), 0))
+        cache.open("f", len(data), digest, lambda d: write(d, b"x" * len(data)))
     assert files(cache) == files(cache, "partial") == []
+
+
+def test_a_hash_that_was_taken_on_the_way_is_believed_and_compared(tmp_path):
+    cache = HostCache(tmp_path, 10_000)
+    data = content(1)
+    digest = xxhash.xxh3_128_hexdigest(data)
+    told = iter(["0" * 32, digest])
+
+    def fill(descriptor: int) -> str:
+        write(descriptor, data)
+        return next(told)
+
+    os.close(cache.open("f", len(data), digest, fill))
+    assert next(told, None) is None
 
 
 def test_a_file_of_another_size_is_thrown_away(tmp_path):
