@@ -119,7 +119,10 @@ class ImageColumn(Model):
                 f"store {self.store} goes with 8-bit modes and dtype uint8; store pixels instead"
             )
         if self.store == "auto" and (self.size is None or self.encoded_kb is None):
-            raise ValueError("store auto needs size and encoded_kb; `python -m assets infer` measures it")
+            raise ValueError(
+                "store auto needs size and encoded_kb, the mean KiB of an encoded picture; "
+                "`python -m assets infer` tells it"
+            )
         if self.store != "auto" and self.encoded_kb is not None:
             raise ValueError(f"encoded_kb goes with store: auto, got {self.store}")
         if "url" in self.sources and not self.urls.hosts:

@@ -147,6 +147,9 @@ def _suggest(path: str, seen: Seen, profile: Profile) -> Suggestion | None:
     is_picture = column["kind"] == "image"
     if is_picture:
         note += f"; looks like pictures ({', '.join(seen.pictures)})"
+        if seen.picture_bytes and set(column["sources"]) == {"bytes"}:
+            mean_kb = seen.picture_bytes / 1024 / sum(seen.pictures.values())
+            note += f"; encoded_kb: {mean_kb:.3g}"
         column.pop("missing", None)
         column["required"] = not missing
     return Suggestion(path, {"path": path, **column}, note, commented=is_picture and "url" in seen.pictures)

@@ -57,6 +57,8 @@ class Seen:
         Number of values by length of the list or packed vector.
     pictures
         What looks like a picture: `bytes JPEG`, `base64`, `file`, `url`.
+    picture_bytes
+        Size of those that are bytes, together.
     hosts
         Hosts of the addresses among them.
     elements
@@ -72,6 +74,7 @@ class Seen:
     high: Any = None
     lengths: Counter[int] = field(default_factory=Counter)
     pictures: Counter[str] = field(default_factory=Counter)
+    picture_bytes: int = 0
     hosts: set[str] = field(default_factory=set)
     elements: Seen | None = None
 
@@ -92,6 +95,7 @@ class Seen:
         picture = looks_like_picture(value)
         if picture:
             self.pictures[picture] += 1
+            self.picture_bytes += len(value) if isinstance(value, bytes) else 0
         if picture == "url" and len(self.hosts) < MAX_HOSTS:
             self.hosts.add(urlsplit(value).hostname or "")
 

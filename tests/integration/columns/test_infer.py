@@ -123,7 +123,7 @@ def test_the_written_file_is_accepted_and_builds(
     )  # type: ignore[union-attr]
     for comment in (
         "# photo_url: string 100 %",
-        "looks like pictures (bytes JPEG)",
+        "looks like pictures (bytes JPEG); encoded_kb: 0.",
         "# mixed: ",
         "several types: choose",
         "absent 10.0 %",
