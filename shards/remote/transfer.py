@@ -15,7 +15,7 @@ import xxhash
 from shards.errors import DamagedFile
 from shards.remote.client import Client
 
-RANGE_BYTES = 16 << 20
+RANGE_BYTES = 8 << 20
 """Bytes of one request: long enough that its start costs little, short enough to repeat."""
 STREAM_BYTES = 1 << 20
 """Bytes that are written at once; whole ranges in memory cost twice the processor time (new pages)."""

@@ -12,6 +12,7 @@ import pytest
 
 from shards.errors import DamagedFile, NotFound, StorageError
 from shards.remote.client import Limits
+from shards.remote.spool import PART_BYTES
 from shards.remote.storage import ObjectStorage
 from shards.remote.transfer import RANGE_BYTES
 from tests.integration.remote.conftest import LIMITS
@@ -160,14 +161,15 @@ def test_a_server_that_ignores_conditions_is_refused(storage, faults):
 def test_parts_and_ranges_go_side_by_side(url, faults):
     """Each of three waits until all three are under way; one after the other they would never be."""
     storage = ObjectStorage(url, Limits(30.0, 60.0, 3, 0.01))
-    put, get = Rule("PUT .*/f\\?.*partNumber", ["meet"] * 3), Rule("GET .*/f(\\?|$)", ["meet"] * 3)
+    put, get = Rule("PUT .*/f\\?.*partNumber", ["meet"] * 3), Rule("GET .*/g(\\?|$)", ["meet"] * 3)
     faults.rules += [put, get]
-    write(storage, "f", BIG)
-    assert storage.map("f", len(BIG)) == BIG
+    write(storage, "f", os.urandom(2 * PART_BYTES + 1))
+    write(storage, "g", BIG)
+    assert storage.map("g", len(BIG)) == BIG
     assert not put.meeting.broken
     assert not get.meeting.broken
     assert (put.hits, get.hits) == (3, 3)
-    assert faults.count("GET .*/f") == faults.count("PUT .*/f") == 3
+    assert faults.count("GET .*/g") == faults.count("PUT .*/f") == 3
 
 
 @pytest.mark.parametrize("fault", ["refuse", "cut_reply", "cut_body", "500", "503", "delay"])
