@@ -16,7 +16,7 @@ from assets.plan import fields_of
 from assets.spec import DatasetSpec
 from assets.vision.recipe import PIXELS_REVISION
 
-CODE = {"documents": 1, "images": PIXELS_REVISION, "records": 1, "snapshot": 1}
+CODE = {"documents": 2, "images": PIXELS_REVISION, "records": 2, "snapshot": 1}
 """Raised by one when the code of an asset gives other content for the same input."""
 
 _SOURCE = {"database", "collection", "collections", "dump", "filter", "pipeline", "unwound_by"}

@@ -76,7 +76,8 @@ class ReadAhead:
             used = {shard: arrays[shard] for shard in np.unique(shards).tolist()}
             for array in used.values():
                 self._tell(array.__array_interface__["data"][0], array.nbytes)
-            self._unmap_copied(used)
+            if self.possible:
+                self._unmap_copied(used)
         addresses = self._addresses(arrays, shards, rows)
         for start, stop in self._runs(np.sort(addresses)):
             for part in range(start, stop, LONGEST_BYTES):
@@ -118,8 +119,6 @@ class ReadAhead:
         """Give up maps of what was asked for lately; a page that is needed again is still cached."""
         before, earlier = self._latest
         self._latest = (used, before)
-        if not self.possible:
-            return
         for array in (before | earlier).values():
             if not array.flags.writeable:  # a mapped file: memory would lose its content
                 base = array.__array_interface__["data"][0]
