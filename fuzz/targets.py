@@ -16,7 +16,17 @@ import pyarrow as pa
 import xxhash
 
 from fuzz.engine import Target
-from shards import Column, ManifestError, Provenance, ShardError, ShardStore, arrow_types, names
+from loaders import nodes
+from shards import (
+    Column,
+    ManifestError,
+    Provenance,
+    ShardError,
+    ShardStore,
+    arrow_types,
+    dictionaries,
+    names,
+)
 from shards.errors import InvalidArgument
 from shards.manifest import Shard, dump
 from shards.parse import parse
@@ -145,16 +155,23 @@ def _file_target(check: Callable[[LocalStorage, ShardFile], Any], rows: int) -> 
 
 
 def arrow_file() -> tuple[Target, list[bytes]]:
-    """An Arrow file of any bytes is refused or safe to read to its last value; the hash is not looked at."""
+    """An Arrow file of any bytes is refused, or loaders read in it what pyarrow does; hashes are not seen."""
     table = pa.table({"t": [["a", "ä"], None, []], "n": [1, None, 3], "b": [b"x", b"", None]}, schema=_SCHEMA)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_table(table)
-    seeds = [sink.getvalue().to_pybytes()]
+    coded = pa.large_list(pa.dictionary(dictionaries.INDEX, pa.string()))
+    seeds = []
+    for given in (table, table.set_column(0, "t", table["t"].cast(coded))):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, given.schema) as writer:
+            writer.write_table(given)
+        seeds.append(sink.getvalue().to_pybytes())
 
     def check(storage: LocalStorage, file: ShardFile) -> None:
-        for batch in open_arrow(storage, file, _SCHEMA):
-            batch.to_pylist()
+        for batch in open_arrow(storage, file, _SCHEMA, is_column=True):
+            for array in batch.columns:
+                expected = array.to_pylist()
+                tree = nodes.node(dictionaries.plain(array.type), 1)
+                tree.add(0, array)
+                assert tree.gather(0, np.arange(len(array))).python() == expected
 
     return _file_target(check, 3), seeds
 

@@ -104,6 +104,31 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """Strings of few distinct values: row i is `values[codes[i]]`; rows share their objects."""
+
+    codes: npt.NDArray[np.int64]
+    values: npt.NDArray[np.object_]
+    present: Present
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.codes)
+
+    def slice(self, start: int, stop: int) -> Coded:
+        """Rows `start` to `stop`, a view."""
+        return Coded(self.codes[start:stop], self.values, _cut(self.present, start, stop))
+
+    def python(self) -> list[Any]:
+        """`str`."""
+        return _with_nulls(self.values.take(self.codes).tolist(), self.present)
+
+    def arrow(self, dtype: pa.DataType) -> pa.Array:
+        """An array of `dtype`."""
+        return pa.array(self.python(), dtype)
+
+
+@dataclass(frozen=True, slots=True)
 class Ragged:
     """Lists of any length: elements end to end, list i from `bounds[i]` to `bounds[i + 1]`."""
 
@@ -233,7 +258,7 @@ class Record:
         return pa.Array.from_buffers(dtype, len(self), [_bits(self.present)], children=children)
 
 
-Cells: TypeAlias = Fixed | Text | Ragged | Runs | FixedList | Record
+Cells: TypeAlias = Fixed | Text | Coded | Ragged | Runs | FixedList | Record
 
 
 @lru_cache(maxsize=1024)

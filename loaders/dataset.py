@@ -20,7 +20,7 @@ from loaders.columns import DenseColumn
 from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Group
 from loaders.files import Rows
-from loaders.forms import Batch, Forms, deliver_one
+from loaders.forms import Batch, Forms, deliver_one, finished
 from loaders.opened import Opened, Selection
 from loaders.order import SequentialOrder
 from loaders.pool import Pool
@@ -202,7 +202,7 @@ class ShardDataset(Dataset[Sample]):
         if feed.advises:
             feed.advise(rows)
         group = feed.group(rows, [len(wanted)])
-        batch = feed.batches(Group(feed.fits(group.dense), group.cells, group.ends))[0]
+        batch = finished(feed.batches(Group(feed.fits(group.dense), group.cells, group.ends))[0])
         return batch if self.transform is None else self.transform(batch)
 
     def _sample(self, number: int) -> Sample:

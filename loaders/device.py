@@ -17,7 +17,7 @@ import torch
 
 from loaders.errors import InvalidOption
 from loaders.feed import Dense, Feed, Group, num_bytes
-from loaders.forms import Batch
+from loaders.forms import Batch, finished
 from shards import Column
 
 
@@ -112,12 +112,14 @@ class HostStage:
         dense = self.layout.apply(self.feed.fits(dense), self.schema)
         return self.feed.batches(replace(group, dense=dense))
 
-    def _transformed(self, batches: list[Batch]) -> list[Batch]:
-        return batches if self.transform is None else [self.transform(batch) for batch in batches]
-
     def take(self, ready: Ready) -> list[Batch]:
-        """Hand batches over to the training loop; in its thread."""
-        return self._transformed(ready.batches)
+        """Give the training loop what was made; in its thread."""
+        return ready.batches
+
+    def finish(self, batch: Batch) -> Batch:
+        """Make Python objects and apply the transform, as a batch is handed out; in the loop's thread."""
+        batch = finished(batch)
+        return batch if self.transform is None else self.transform(batch)
 
 
 class CudaStage(HostStage):
@@ -164,7 +166,7 @@ class CudaStage(HostStage):
         self._copying.append((ready.event, ready.hold))
         while self._copying and self._copying[0][0].query():
             self._copying.popleft()
-        return self._transformed(ready.batches)
+        return ready.batches
 
     def _copy(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):

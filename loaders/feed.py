@@ -30,7 +30,6 @@ Piece: TypeAlias = "tuple[Resolved, Sequence[int]]"
 
 MOSTLY = 0.95  # of the bytes lie in dense columns, so that copying them is nearly all of the work
 NARROW_BYTES = 64  # of a row of a column that is gathered for many groups at once
-ARROW_WEIGHT = 4  # padded tensors and Python values of an Arrow column, in bytes of its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +159,12 @@ class DatasetFeed:
 
     def row_bytes(self) -> int:
         """Bytes of an average row as it is handed out, without what is only viewed."""
-        found = 0
-        for name, column in self._opened.columns.items():
-            if not isinstance(column, DenseColumn):
-                found += column.row_bytes * ARROW_WEIGHT
-            elif not self._stay or (self._apply_fits and name in self._opened.fitted):
-                found += column.row_bytes
-        return found
+        fitted = self._opened.fitted if self._apply_fits else ()
+        return sum(
+            column.row_bytes
+            for name, column in self._opened.columns.items()
+            if not self._stay or name in fitted or not isinstance(column, DenseColumn)
+        )
 
     def pieces(self, rows: Resolved, ends: Sequence[int]) -> list[Piece]:
         """Cut rows that are viewed into runs within one shard; a batch over two shards is a piece."""

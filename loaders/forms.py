@@ -52,15 +52,33 @@ class Forms:
                 raise InvalidOption(f"{name}={getattr(self, name)!r}; allowed: {', '.join(allowed)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Values that become Python objects when their batch is handed out (docs/decisions/0507)."""
+
+    cells: cells.Cells
+
+
+def finished(batch: Batch) -> Batch:
+    """Make the Python objects of a batch."""
+    return {name: _made(value) for name, value in batch.items()}
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, Later):
+        return value.cells.python()
+    return finished(value) if isinstance(value, dict) else value
+
+
 def deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
-    """Turn the cells of one column into members of a batch, by name."""
+    """Turn the cells of one column into members of a batch, by name; `finished` makes the rest."""
     name = column.name
     if column.kind == "image":
         return _images(column, found, forms, pool)
     if isinstance(found, cells.Fixed):
         return {name: torch.from_numpy(found.values)}
-    if isinstance(found, cells.Text):
-        return {name: found.python()}
+    if isinstance(found, (cells.Text, cells.Coded)):
+        return {name: Later(found)}
     if isinstance(found, cells.Record):
         return {name: _records(column, found, forms)}
     if isinstance(found, cells.FixedList):
@@ -71,7 +89,7 @@ def deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Bat
         found = found.gathered()
     depth = _depth(found)
     if depth == 0:
-        return {name: found.python()}
+        return {name: Later(found)}
     if depth > 1:
         return _padded(name, found, pool)
     values = _leaf(found)
@@ -91,8 +109,7 @@ def deliver_one(column: Column, found: cells.Cells) -> Any:
     if isinstance(found, cells.Fixed):
         return torch.from_numpy(found.values)[0]
     if isinstance(found, cells.FixedList):
-        rows = _fixed_list(found)
-        return rows[0]
+        return _made(_fixed_list(found))[0]
     if isinstance(found, cells.Runs):
         found = found.gathered()
     if isinstance(found, cells.Ragged) and _depth(found) == 1:
@@ -122,12 +139,12 @@ def _fixed_list(found: cells.FixedList) -> Any:
         elements = elements.elements
     if isinstance(elements, cells.Fixed) and elements.present is None:
         return torch.from_numpy(elements.values.reshape(len(found), *shape, *elements.values.shape[1:]))
-    return found.python()
+    return Later(found)
 
 
 def _records(column: Column, found: cells.Record, forms: Forms) -> Any:
     if forms.records == "dict":
-        return found.python()
+        return Later(found)
     if forms.records == "arrow":
         dtype: pa.DataType = column.pyarrow_type
         return found.arrow(dtype)
@@ -140,7 +157,7 @@ def _columns(found: cells.Cells) -> Any:
         return {name: _columns(member) for name, member in found.members.items()}
     if isinstance(found, cells.Fixed) and found.present is None:
         return torch.from_numpy(found.values)
-    return found.python()
+    return Later(found)
 
 
 def _padded(name: str, found: cells.Ragged, pool: Pool) -> Batch:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
 
 STATE_VERSION = 1
-GROUP_BYTES = 4 << 20
+GROUP_BYTES = 8 << 20
 RESOLVED_AT_ONCE = 8192  # positions
 ADVISED_BYTES = 32 << 20  # of rows that are asked for together, one to two times this ahead
 
@@ -262,14 +262,16 @@ class LoaderIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         """Give the next batch."""
+        began = time.perf_counter()
         if not self._ready:
             self._fill()
+        batch = self._loader._stage.finish(self._ready.pop())
         self._step += 1
-        return self._ready.pop()
+        self._meter.waited(began)
+        return batch
 
     def _fill(self) -> None:
         """Wait for the next group of batches."""
-        began = time.perf_counter()
         while not self._ready:
             ready = next(self._ahead, None)
             if ready is not None:
@@ -281,7 +283,6 @@ class LoaderIterator(Iterator[Batch]):
                 self._meter.paused()
                 self._loader._ended(self)
                 raise StopIteration
-        self._meter.waited(began)
 
     @property
     def place(self) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from loaders import cells
 from loaders.errors import InvalidOption
 from loaders.runs import copy_runs, flat_index
 from loaders.span import Buffer, Span, Spanned
+from shards import dictionaries
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Shards: TypeAlias = "npt.NDArray[np.int64] | int"
@@ -220,27 +221,86 @@ class _Offsets:
         return starts, bounds
 
 
+class _Codes:
+    """The numbers by which rows of dictionary-encoded texts name their values; other shards have none."""
+
+    def __init__(self, num_shards: int) -> None:
+        self._indices = Spanned(num_shards, dictionaries.INDEX.byte_width)
+        self._is_coded = np.zeros(num_shards, np.bool_)
+        self._first = np.zeros(num_shards, np.int64)
+        self._values: npt.NDArray[np.object_] = np.empty(0, object)
+        self._num_values = 0
+        self._shared: dict[str, str] = {}
+
+    def add(self, number: int, array: pa.DictionaryArray) -> None:
+        """Add a shard."""
+        width = dictionaries.INDEX.byte_width
+        start = array.indices.buffers()[1].address + array.offset * width
+        self._indices.add(number, Buffer(start, len(array) * width, array))
+        values = [self._shared.setdefault(value, value) for value in array.dictionary.to_pylist()]
+        first, stop = self._num_values, self._num_values + len(values)
+        if stop > len(self._values):  # doubled, as shards come one by one; who gathers now keeps the old one
+            grown = np.empty(max(stop, 2 * len(self._values)), object)
+            grown[:first] = self._values[:first]
+            self._values = grown
+        self._values[first:stop] = values
+        self._first[number], self._num_values = first, stop
+        self._is_coded[number] = True
+
+    def coded(self, shards: Shards, rows: Rows, present: cells.Present) -> cells.Coded | None:
+        """Give rows by number of their values; None unless all lie in shards that have them."""
+        if not len(rows) or not bool(np.all(self._is_coded[shards])):
+            return None
+        return cells.Coded(self._first[shards] + self._gather(shards, rows, present), self._values, present)
+
+    def places(self, shards: Shards, rows: Rows, present: cells.Present) -> Rows:
+        """Give where the text of each row stands among those of its shard."""
+        here = np.flatnonzero(self._is_coded[np.broadcast_to(shards, rows.shape)])
+        if not len(here):
+            return rows
+        found = rows.copy()
+        within = None if present is None else present[here]
+        found[here] = self._gather(np.broadcast_to(shards, rows.shape)[here], rows[here], within)
+        return found
+
+    def _gather(self, shards: Shards, rows: Rows, present: cells.Present) -> Rows:
+        span = self._indices.span
+        assert span is not None
+        indices = np.take(span.parts.view(np.int16), span.starts[shards] + rows, mode="clip").astype(np.int64)
+        if present is not None:
+            indices[~present] = 0  # what a null has for an index is any number
+        return indices
+
+
 class _TextNode:
     """Strings or binaries."""
 
     def __init__(self, dtype: pa.DataType, num_shards: int) -> None:
         large = pa.types.is_large_string(dtype) or pa.types.is_large_binary(dtype)
         self._is_string = pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+        self._codes = _Codes(num_shards)
         self._offsets = _Offsets(num_shards, 8 if large else 4)
         self._bits = _Bits(0, num_shards)
         self._bytes = Spanned(num_shards, 1)
 
     def add(self, number: int, array: pa.Array) -> None:
-        """Add a shard."""
-        self._offsets.add(number, array)
+        """Add a shard; one with a dictionary adds the texts of that."""
         self._bits.add(number, array)
+        if pa.types.is_dictionary(array.type):
+            self._codes.add(number, array)
+            array = array.dictionary
+        self._offsets.add(number, array)
         buffer = array.buffers()[2]
         if buffer is not None and buffer.size:
             self._bytes.add(number, Buffer(buffer.address, buffer.size, array))
 
     def gather(self, shards: Shards, rows: Rows) -> cells.Cells:
         """Copy rows."""
-        starts, bounds = self._offsets.gather(shards, rows)
+        present = self._bits.gather(shards, rows)
+        coded = self._codes.coded(shards, rows, present)
+        if coded is not None:
+            return coded
+        starts, bounds = self._offsets.gather(shards, self._codes.places(shards, rows, present))
         lengths = np.diff(bounds)
         if self._is_string:
             bounds += np.arange(len(bounds))  # a gap of one byte after each, see `cells.Text`
@@ -248,7 +308,7 @@ class _TextNode:
         span = self._bytes.span
         if span is not None:
             self._copy(span.parts, span.starts[shards] + starts, lengths, bounds, values)
-        return cells.Text(values, bounds, self._bits.gather(shards, rows), self._is_string)
+        return cells.Text(values, bounds, present, self._is_string)
 
     def _copy(
         self, parts: npt.NDArray[Any], first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]

@@ -17,6 +17,7 @@ from shards import arrow_types, names
 from shards.catalog import Catalog
 from shards.commit import Commit, Directories, draft, plain_json, publish, read_back
 from shards.errors import CommitConflict, CommitFailed, DamagedFile, InvalidArgument
+from shards.limits import DICTIONARIES
 from shards.manifest import ColumnEntry, Manifest, Shard, TableEntry, hash_content
 from shards.schema import Column, Provenance
 from shards.writers import ColumnWriter, NpyWriter, TableWriter, column_writer
@@ -235,12 +236,15 @@ class Attempt(AttemptBase):
         num_rows = next(iter(counts.values()), 0)
 
         def build(empty: Manifest) -> Manifest:
+            columns = tuple(
+                ColumnEntry(column, self._read_back(writer)) for column, writer in self._columns.values()
+            )
+            coded = any(writer.has_dictionaries for _, writer in self._columns.values())
             return replace(
                 empty,
                 num_rows=num_rows,
-                columns=tuple(
-                    ColumnEntry(column, self._read_back(writer)) for column, writer in self._columns.values()
-                ),
+                columns=columns,
+                features=(DICTIONARIES,) if coded else (),
                 tables=tuple(
                     TableEntry(
                         name, arrow_types.spell(pa.struct(list(writer.schema))), self._read_back(writer)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 FORMAT = "shardmill"
 FORMAT_VERSION = 1
-FEATURES: frozenset[str] = frozenset()
+DICTIONARIES = "dictionaries"
+"""Feature: texts of columns may be dictionary-encoded."""
+FEATURES = frozenset({DICTIONARIES})
 """Features that this reader understands; a manifest that requires another is refused."""
 
 MAX_MANIFEST_BYTES = 64 << 20

@@ -102,6 +102,7 @@ class Manifest:
     metadata: Mapping[str, JSON] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     snapshot: SnapshotEntry | None = None
+    features: tuple[str, ...] = ()
     content_hash: str = ""
 
     def shards(self) -> Iterator[Shard]:
@@ -206,7 +207,7 @@ def dump(manifest: Manifest) -> bytes:
     members: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "required_features": [],
+        "required_features": list(manifest.features),
         "dataset": manifest.dataset,
         "asset": manifest.asset,
         "partition": manifest.partition,

@@ -196,6 +196,7 @@ def parse(path: str, data: bytes) -> Manifest:
         metadata=seen.mapping(members["metadata"], "/metadata"),
         provenance=_provenance(seen, members["provenance"]),
         snapshot=parse_snapshot(seen, members["snapshot"], num_rows),
+        features=tuple(members["required_features"]),
         content_hash=seen.text(members["content_hash"], "/content_hash", names.HASH),
     )
     if seen.problems:

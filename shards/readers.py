@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from shards import npy
+from shards import dictionaries, npy
 from shards.errors import DamagedFile, InvalidArgument
 from shards.manifest import Shard
 from shards.schema import Column
@@ -84,35 +84,48 @@ def map_npy(
 
 
 def open_arrow(
-    storage: Storage, file: ShardFile, schema: pa.Schema, verify: bool = False
+    storage: Storage, file: ShardFile, schema: pa.Schema, verify: bool = False, *, is_column: bool = False
 ) -> list[pa.RecordBatch]:
-    """Record batches of an IPC file, over the map, validated so that no value lies outside."""
+    """Record batches of an IPC file, over the map, validated so that no value lies outside.
+
+    Those of a column may have dictionaries where the schema has texts.
+    """
     data = _map(storage, file, verify)
     buffer = pa.py_buffer(data)
     try:
         reader = pa.ipc.open_file(buffer)
-        if not reader.schema.equals(schema, check_metadata=True):
+        found = reader.schema
+        if is_column:
+            found = pa.schema(dictionaries.plain(pa.struct(list(found))), found.metadata)
+        if not found.equals(schema, check_metadata=True):
             raise DamagedFile(file.path, f"has schema {reader.schema}, its manifest says {schema}")
         batches = [reader.get_batch(position) for position in range(reader.num_record_batches)]
         for batch in batches:
             batch.validate(full=True)
+        used = [found for batch in batches for array in batch.columns for found in dictionaries.in_use(array)]
+        for array in used:  # validating a batch looks at indices, not at what they name
+            array.dictionary.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFile(file.path, f"is no valid Arrow IPC file: {error}") from error
-    _check_inside(file.path, buffer, batches)
+    values = [array.dictionary for array in used]
+    if any(not 0 < len(array) <= dictionaries.MAX_VALUES or array.null_count for array in values):
+        raise DamagedFile(
+            file.path, f"has a dictionary with nulls, or not of 1 to {dictionaries.MAX_VALUES} values"
+        )
+    _check_inside(file.path, buffer, [array for batch in batches for array in batch.columns] + values)
     rows = sum(batch.num_rows for batch in batches)
     if rows != file.shard.rows:
         raise DamagedFile(file.path, f"has {rows} rows, its manifest says {file.shard.rows}")
     return batches
 
 
-def _check_inside(path: str, data: pa.Buffer, batches: Sequence[pa.RecordBatch]) -> None:
-    """Refuse batches that do not lie in the map: compressed, or of another byte order."""
+def _check_inside(path: str, data: pa.Buffer, arrays: Sequence[pa.Array]) -> None:
+    """Refuse arrays that do not lie in the map: compressed, or of another byte order."""
     start, end = data.address, data.address + data.size
-    for batch in batches:
-        for array in batch.columns:
-            for buffer in array.buffers():
-                if buffer is not None and buffer.size and not start <= buffer.address <= end - buffer.size:
-                    raise DamagedFile(path, "holds compressed or converted buffers")
+    for array in arrays:
+        for buffer in array.buffers():
+            if buffer is not None and buffer.size and not start <= buffer.address <= end - buffer.size:
+                raise DamagedFile(path, "holds compressed or converted buffers")
 
 
 def _offsets(rows: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -178,7 +191,9 @@ class ColumnReader(_Reader):
         self._type = column.pyarrow_type if column.encoding == "arrow" else None
 
     def shard(self, position: int) -> Any:
-        """Rows of one shard: a read-only `np.ndarray` or a `pa.Array`, over the map.
+        """Rows of one shard as they lie there: a read-only `np.ndarray` or a `pa.Array`, over the map.
+
+        Texts of few distinct values are dictionary-encoded; `read` and `take` give the declared type.
 
         Raises
         ------
@@ -194,7 +209,7 @@ class ColumnReader(_Reader):
         if self._type is None:
             return map_npy(self._storage, file, self.column.dtype, self.column.shape, self._verify)
         schema = pa.schema([pa.field(self.column.name, self._type)])
-        batches = open_arrow(self._storage, file, schema, self._verify)
+        batches = open_arrow(self._storage, file, schema, self._verify, is_column=True)
         if len(batches) != 1:
             raise DamagedFile(file.path, f"has {len(batches)} record batches, allowed is 1")
         return batches[0].column(0)
@@ -221,7 +236,8 @@ class ColumnReader(_Reader):
                 low, high = int(self.shard_offsets[position]), int(self.shard_offsets[position + 1])
                 if low >= stop:
                     break
-                parts.append(self.shard(position)[max(start - low, 0) : min(stop, high) - low])
+                part = self.shard(position)[max(start - low, 0) : min(stop, high) - low]
+                parts.append(part if self._type is None else dictionaries.decoded(part))
         return self._join(parts)
 
     def take(self, rows: npt.ArrayLike) -> Any:
@@ -262,7 +278,9 @@ class ColumnReader(_Reader):
     def _take_one(self, position: int, rows: npt.NDArray[np.int64]) -> Any:
         local = rows - self.shard_offsets[position]
         shard = self.shard(position)
-        return np.take(shard, local, axis=0) if self._type is None else shard.take(pa.array(local))
+        if self._type is None:
+            return np.take(shard, local, axis=0)
+        return dictionaries.decoded(shard.take(pa.array(local)))
 
 
 class TableReader(_Reader):

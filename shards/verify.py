@@ -58,6 +58,7 @@ class _Check:
     dtype: str = ""
     shape: tuple[int, ...] = ()
     arrow_type: str = ""
+    is_column: bool = False
 
     def run(self, storage: Storage, *, full: bool) -> None:
         """Raise DamagedFile when the file is not as its manifest says."""
@@ -69,7 +70,8 @@ class _Check:
                     f"has xxh3_128 {storage_hash}, its manifest says {self.file.shard.xxh3_128}",
                 )
         if self.arrow_type:
-            open_arrow(storage, self.file, arrow_types.schema_of(self.arrow_type))
+            schema = arrow_types.schema_of(self.arrow_type)
+            open_arrow(storage, self.file, schema, is_column=self.is_column)
         else:
             map_npy(storage, self.file, self.dtype, self.shape)
 
@@ -92,7 +94,7 @@ def _checks(version: Version) -> Iterator[_Check]:
         column: Column = entry.column
         text = arrow_types.struct_of({column.name: column.arrow_type}) if column.arrow_type else ""
         for file in files(entry.shards):
-            yield _Check(file, column.dtype, column.shape, text)
+            yield _Check(file, column.dtype, column.shape, text, is_column=True)
     for table in manifest.tables:
         for file in files(table.shards):
             yield _Check(file, arrow_type=table.arrow_type)

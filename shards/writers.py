@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from shards import npy
+from shards import dictionaries, npy
 from shards.errors import InvalidArgument
 from shards.limits import MAX_SHARDS
 from shards.schema import Column
@@ -105,6 +105,7 @@ class _Writer:
         self._open: _HashedFile | None = None
         self.files: list[WrittenFile] = []
         self.num_rows = 0
+        self.has_dictionaries = False
 
     def _create(self) -> _HashedFile:
         if len(self.files) >= MAX_SHARDS:
@@ -240,11 +241,14 @@ class ArrowColumnWriter(_Writer):
     def finish(self) -> None:
         """Write what is held, if anything."""
         if self._held:
-            array = pa.concat_arrays(self._held)
+            array = dictionaries.encoded(pa.concat_arrays(self._held))
             self._held, self._held_bytes = [], 0
+            field = self._schema.field(0).with_type(array.type)
+            self.has_dictionaries = self.has_dictionaries or field != self._schema.field(0)
+            batch = pa.record_batch([array], schema=pa.schema([field]))
             file = self._create()
-            with pa.ipc.new_file(pa.PythonFile(file, mode="w"), self._schema) as writer:
-                writer.write_batch(pa.record_batch([array], schema=self._schema))
+            with pa.ipc.new_file(pa.PythonFile(file, mode="w"), batch.schema) as writer:
+                writer.write_batch(batch)
             self._done(file.finish(len(array)))
 
 

@@ -1,0 +1,81 @@
+"""Texts whose shards have dictionaries, beside shards that have none: batches cannot tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from loaders import ShardDataset
+from shards import Column
+from tests.unit.loaders.datasets import write
+
+TYPE = "struct<kind: large_string, tags: list<string>>"
+NUM_ROWS = 3000
+
+
+def values(kind: str) -> list[Any]:
+    """Few values in the first third, many in the second, few again in the last; nulls in between."""
+
+    def text(number: int) -> str | None:
+        if number % 13 == 5:
+            return None
+        return f"{number:06d}" if number // 1000 == 1 else ("red", "green", "", "äöü\0x")[number % 4]
+
+    if kind == "text":
+        return [text(number) for number in range(NUM_ROWS)]
+    if kind == "list":
+        return [[text(number), text(number + 1)][: number % 3] for number in range(NUM_ROWS)]
+    return [
+        None if number % 17 == 2 else {"kind": text(number), "tags": [text(number)] * (number % 3)}
+        for number in range(NUM_ROWS)
+    ]
+
+
+@pytest.fixture(params=["text", "list", "record"])
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Any]]:
+    """Write a column of texts over thirty partitions."""
+    arrow_type = {"text": "string", "list": "large_list<string>", "record": TYPE}[request.param]
+    column = Column("value", "arrow", arrow_type=arrow_type, kind=request.param)
+    given = values(request.param)
+    columns = {"value": (column, pa.array(given, column.pyarrow_type))}
+    path = write(tmp_path, columns, {"train": np.arange(NUM_ROWS)}, num_partitions=30)
+    return path, given
+
+
+def test_batches_over_both_kinds_of_shards(dataset: tuple[Path, list[Any]]) -> None:
+    path, given = dataset
+    found = ShardDataset(path)
+    column = found.opened.columns["value"]
+    assert found.batch(np.arange(NUM_ROWS)[::-1])["value"] == given[::-1]
+    assert found.batch(np.arange(100))["value"] == given[:100]  # a coded shard alone
+    assert found.batch(np.arange(1500, 1520))["value"] == given[1500:1520]  # a plain one
+    assert found.batch([])["value"] == []
+    assert found[5]["value"] == given[5]
+    stored = {_has_dictionary(column._reader.shard(number).type) for number in range(30)}
+    assert stored == {True, False}
+    assert found.to_arrow()["value"].to_pylist() == given
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_a_shuffled_epoch(dataset: tuple[Path, list[Any]], num_threads: int) -> None:
+    path, given = dataset
+    loader = ShardDataset(path).loader(64, shuffle=True, num_threads=num_threads)
+    found = [value for batch in loader for value in batch["value"]]
+    assert sorted(map(repr, found)) == sorted(map(repr, given))
+
+
+def test_rows_share_the_objects_of_their_texts(tmp_path: Path) -> None:
+    column = Column("value", "arrow", arrow_type="string", kind="text")
+    columns = {"value": (column, pa.array(["a long text"] * 1000))}
+    path = write(tmp_path, columns, {"train": np.arange(1000)}, num_partitions=4)
+    batch = ShardDataset(path).batch(np.arange(1000))
+    assert len({id(value) for value in batch["value"]}) == 1
+
+
+def _has_dictionary(dtype: pa.DataType) -> bool:
+    fields = [dtype.field(number) for number in range(dtype.num_fields)]
+    return pa.types.is_dictionary(dtype) or any(_has_dictionary(field.type) for field in fields)
