@@ -176,9 +176,9 @@ def _measure(suite: Suite, cast: Cast) -> None:
         f"{kind}: peak of anonymous memory of an epoch",
         unit="MB",
         better="lower",
-        ours=cast.afresh(cast.ours, memory=True, shuffle=True, workers=1, seconds=seconds),
-        limit=cast.afresh(cast.bare, memory=True, shuffle=True, workers=0, seconds=seconds),
-        peers=cast.each_afresh(memory=True, shuffle=True, workers=0, seconds=5 * cast.seconds),
+        ours=cast.afresh(cast.ours, memory=True, epochs=1, shuffle=True, workers=1, seconds=seconds),
+        limit=cast.afresh(cast.bare, memory=True, epochs=1, shuffle=True, workers=0, seconds=seconds),
+        peers=cast.each_afresh(memory=True, epochs=1, shuffle=True, workers=0, seconds=5 * cast.seconds),
         goals={"ours": "<= 250"},
         warm_up=False,
         rounds=1,
@@ -208,7 +208,7 @@ def _measure_small(suite: Suite, kind: str, seconds: float) -> None:
         f"{kind}: the same of a fifth of the samples",
         unit="MB",
         better="lower",
-        ours=cast.afresh(cast.ours, memory=True, shuffle=True, workers=1, seconds=seconds),
+        ours=cast.afresh(cast.ours, memory=True, epochs=1, shuffle=True, workers=1, seconds=seconds),
         warm_up=False,
         rounds=1,
     )
@@ -225,7 +225,7 @@ def _cold(suite: Suite, cast: Cast) -> None:
     source = cast.source / "images" / "source" / "image.npy"
 
     def cold(child: Child, shuffle: Any, workers: int) -> Work:
-        work = cast.afresh(child, shuffle=shuffle, workers=workers, seconds=5 * cast.seconds)
+        work = cast.afresh(child, epochs=1, shuffle=shuffle, workers=workers, seconds=5 * cast.seconds)
 
         def evicted() -> float:
             evict([*files, source])

@@ -52,7 +52,7 @@ class CachedFeed(DatasetFeed):
         device: torch.device,
     ) -> None:
         super().__init__(opened, order, shapes, pool, read_only=False, fits=fits)
-        self._device, self.advises, self.is_copying = device, False, False
+        self._device, self.is_copying = device, False
         self._held = _fill(opened, device, pool)
 
     def row_bytes(self) -> int:
@@ -81,8 +81,9 @@ class CachedFeed(DatasetFeed):
                     cells[name] = column.gather(rows)
         return Group(dense, cells, ends)
 
-    def advise(self, samples: Resolved) -> None:
+    def advises(self) -> bool:
         """Nothing is read from disk."""
+        return False
 
     def look_ahead(self, epoch: int, position: int) -> None:
         """All has been fetched, but for lists, texts and records, which come when they are needed."""

@@ -156,9 +156,8 @@ class DenseColumn(_Mapped[Shards]):
         """Rows `start` to `stop` as they are mapped, read-only; None where they are not mapped so."""
         return None
 
-    @property
     def advises(self) -> bool:
-        """Whether `advise` can help."""
+        """Whether `advise` may help now; asked once before it."""
         return False
 
     def advise(self, rows: Rows) -> None:
@@ -202,15 +201,12 @@ class NpyColumn(DenseColumn[_DenseShards]):
         self.watch.check()
         return torch.from_numpy(alias(array[first : first + stop - start]))
 
-    @property
     def advises(self) -> bool:
-        """Whether rows are wide enough for pages of their own."""
-        return self.read_ahead.possible
+        """Whether rows are wide enough for pages of their own, and it is time to look at them."""
+        return not self._place.evicts and self.read_ahead.possible and self.read_ahead.due()
 
     def advise(self, rows: Rows) -> None:
         """Ask for the pages of rows."""
-        if self._place.evicts:
-            return  # what was fetched lately is in memory
         shards, local = self.locator.locate(rows)
         self.read_ahead.advise(self._ensure(shards).arrays, shards, local)
 

@@ -199,7 +199,7 @@ class ShardDataset(Dataset[Sample]):
             self.opened, order, self.forms, self._pool, read_only=self.read_only, fits=self.fits
         )
         rows = feed.resolve(0, wanted)
-        if feed.advises:
+        if feed.advises():
             feed.advise(rows)
         group = feed.group(rows, [len(wanted)])
         batch = finished(feed.batches(Group(feed.fits(group.dense), group.cells, group.ends))[0])

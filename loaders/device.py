@@ -72,6 +72,8 @@ class Ready:
     batches: list[Batch]
     num_samples: int
     num_bytes: int
+    is_finished: bool
+    """Whether batches are handed out as they are, without `HostStage.finish`."""
     event: Any = None
     hold: Any = None
 
@@ -84,6 +86,7 @@ class Ready:
             [batch for part in parts for batch in part.batches],
             sum(part.num_samples for part in parts),
             sum(part.num_bytes for part in parts),
+            parts[0].is_finished,
             parts[-1].event,  # one stream: the last copy is done when all are
             [part.hold for part in parts],
         )
@@ -106,7 +109,10 @@ class HostStage:
     def make(self, group: Group) -> Ready:
         """Apply fits, layout and transform; in a loader thread."""
         batches = self._batches(group, group.dense)
-        return Ready(batches, *_size(group, batches))
+        return Ready(batches, *_size(group, batches), self._is_finished(group))
+
+    def _is_finished(self, group: Group) -> bool:
+        return not group.cells and self.transform is None
 
     def _batches(self, group: Group, dense: Dense) -> list[Batch]:
         dense = self.layout.apply(self.feed.fits(dense), self.schema)
@@ -155,7 +161,7 @@ class CudaStage(HostStage):
             batches = [self._copy(batch) for batch in made]
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(stream)
-        return Ready(batches, *_size(group, made), event, (group.dense, made))
+        return Ready(batches, *_size(group, made), self._is_finished(group), event, (group.dense, made))
 
     def take(self, ready: Ready) -> list[Batch]:
         """Make the training stream wait for the copies, not the host."""

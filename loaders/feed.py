@@ -61,9 +61,6 @@ class Feed(Protocol):
 
     num_positions: int
 
-    advises: bool
-    """Whether `advise` can help."""
-
     is_copying: bool
     """Whether nearly all of the work is copying, which holds no lock of the interpreter."""
 
@@ -95,8 +92,12 @@ class Feed(Protocol):
         """Cut a group into batches."""
         ...
 
+    def advises(self) -> bool:
+        """Whether `advise` may help now; asked once before it."""
+        ...
+
     def advise(self, resolved: Resolved) -> None:
-        """Ask the system for the pages of samples that come soon, where that helps."""
+        """Ask the system for the pages of samples that come soon."""
         ...
 
     def look_ahead(self, epoch: int, position: int) -> None:
@@ -150,12 +151,9 @@ class DatasetFeed:
             self._lookahead = Lookahead(order, opened.index, columns, opened.place.bytes_ahead)
         self._views = read_only and order.sequential and opened.index.first is not None
         self._stay = stay and self._views
-        found = opened.columns.values()
-        dense = sum(column.row_bytes for column in found if isinstance(column, DenseColumn))
-        self.is_copying = not self._views and dense > MOSTLY * sum(column.row_bytes for column in found)
-        self.advises = not opened.place.evicts and any(
-            isinstance(column, DenseColumn) and column.advises for column in opened.columns.values()
-        )
+        self._dense = [column for column in opened.columns.values() if isinstance(column, DenseColumn)]
+        dense, whole = (sum(c.row_bytes for c in found) for found in (self._dense, opened.columns.values()))
+        self.is_copying = not self._views and dense > MOSTLY * whole
 
     def row_bytes(self) -> int:
         """Bytes of an average row as it is handed out, without what is only viewed."""
@@ -170,14 +168,13 @@ class DatasetFeed:
         """Cut rows that are viewed into runs within one shard; a batch over two shards is a piece."""
         if not self._views:
             return [(rows, ends)]
-        dense = [column for column in self._opened.columns.values() if isinstance(column, DenseColumn)]
         starts = [0, *ends]
         first_rows, last_rows = rows[starts[:-1]].tolist(), rows[np.array(ends, np.int64) - 1].tolist()
         found: list[Piece] = []
         first = 0
         while first < len(ends):
             start, row, last = starts[first], first_rows[first], first + 1
-            stop = min((column.locator.stop(row) for column in dense), default=len(rows))
+            stop = min((column.locator.stop(row) for column in self._dense), default=len(rows))
             while (
                 last < len(ends)
                 and last_rows[last] < stop
@@ -244,11 +241,14 @@ class DatasetFeed:
                     batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
         return batches
 
+    def advises(self) -> bool:
+        """Whether a column's rows may be absent; asked once before `advise`."""
+        return sum(column.advises() for column in self._dense) > 0  # every one of them is asked
+
     def advise(self, rows: Resolved) -> None:
-        """Ask the system for the pages of rows that come soon, where that helps."""
-        for column in self._opened.columns.values():
-            if isinstance(column, DenseColumn):
-                column.advise(rows)
+        """Ask the system for the pages of rows that come soon."""
+        for column in self._dense:
+            column.advise(rows)
 
     def look_ahead(self, epoch: int, position: int) -> None:
         """Fetch what comes after `position`, where it is far; returns at once."""

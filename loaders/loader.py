@@ -244,6 +244,7 @@ class LoaderIterator(Iterator[Batch]):
     def __init__(self, loader: ShardLoader, epoch: int, position: int) -> None:
         self._loader, self._meter = loader, loader._meter
         self._ready: list[Batch] = []
+        self._is_finished = True
         self._begin(epoch, position)
 
     def _begin(self, epoch: int, position: int) -> None:
@@ -262,10 +263,15 @@ class LoaderIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         """Give the next batch."""
+        if self._ready and self._is_finished:
+            self._step += 1
+            return self._ready.pop()
         began = time.perf_counter()
         if not self._ready:
             self._fill()
-        batch = self._loader._stage.finish(self._ready.pop())
+        batch = self._ready.pop()
+        if not self._is_finished:
+            batch = self._loader._stage.finish(batch)
         self._step += 1
         self._meter.waited(began)
         return batch
@@ -275,7 +281,7 @@ class LoaderIterator(Iterator[Batch]):
         while not self._ready:
             ready = next(self._ahead, None)
             if ready is not None:
-                self._ready = self._loader._stage.take(ready)[::-1]
+                self._ready, self._is_finished = self._loader._stage.take(ready)[::-1], ready.is_finished
                 self._meter.delivered(len(self._ready), ready.num_samples, ready.num_bytes)
             elif self._loader.infinite and self._num_steps:
                 self._begin(self._epoch + 1, 0)
@@ -336,7 +342,7 @@ class _Work:
         """Make the batches of a group."""
         began = time.perf_counter()
         self._feed.look_ahead(self._epoch, self._plan.position_after(number * self._size))
-        if self._feed.advises and number % self._advised == 0:
+        if number % self._advised == 0 and self._feed.advises():
             self._advise(number + self._advised if number else 0, number + 2 * self._advised)
         rows, stretch, ends = self._group(number)
         start, stop = ends[0], ends[-1]

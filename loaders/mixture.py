@@ -77,7 +77,7 @@ class SampleFeed:
     def __init__(
         self, feeds: Sequence[DatasetFeed], mixture: Mixture, num_positions: int, about: Mapping[str, Any]
     ) -> None:
-        self.num_positions, self.advises, self.is_copying = num_positions, False, False
+        self.num_positions, self.is_copying = num_positions, False
         self._feeds, self._mixture, self._about = feeds, mixture, dict(about)
 
     def row_bytes(self) -> int:
@@ -119,6 +119,10 @@ class SampleFeed:
             {name: tensor[start:stop] for name, tensor in group.dense.items()}
             for start, stop in pairwise([0, *group.ends])
         ]
+
+    def advises(self) -> bool:
+        """Whether advice may help: it is not given."""
+        return False
 
     def advise(self, resolved: Resolved) -> None:
         """Give no advice."""

@@ -79,7 +79,7 @@ class Index:
         """Give the rows of samples."""
         if self.first is not None:
             return samples + self.first if self.first else samples
-        if self._ahead is not None and len(samples) >= MANY_SAMPLES:
+        if self._ahead is not None and len(samples) >= MANY_SAMPLES and self._ahead.due():
             self._ahead.advise({0: self._rows}, 0, samples)
         rows = np.take(self._rows, samples)
         self._check(rows)

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from loaders.files import Rows
 
 PATIENCE = 4
-CALM = 3  # times that nobody looks after all was in memory, unless a page was not
+CALM = 15  # times that nobody looks after all was in memory, unless a page was not
 SAMPLES = 8  # rows that are looked at
 MIN_ROW_BYTES = 4096  # smaller rows share pages; the system's own read-ahead does as well
 BRIDGED_BYTES = 64 << 10  # a gap that is read, because a request of its own costs as much
@@ -57,14 +57,19 @@ class ReadAhead:
         self._told: set[int] = set()
         self._latest: tuple[_Arrays, _Arrays] = ({}, {})  # of the advice before, and of the one before that
 
+    def due(self) -> bool:
+        """Whether it is time to look; asked once before each `advise`."""
+        faulted, calm = self._faulted(), getattr(self._thread, "calm", 0)
+        if calm and not faulted:
+            self._thread.calm = calm - 1
+            return False
+        return True
+
     def advise(self, arrays: Mapping[int, npt.NDArray[Any]], shards: Rows | int, rows: Rows) -> None:
         """Ask for the pages of `rows` of open shards, if they are not in memory."""
         if not len(rows):
             return
-        faulted, calm = self._faulted(), getattr(self._thread, "calm", 0)
-        if calm and not faulted:
-            self._thread.calm = calm - 1
-            return
+        faulted = getattr(self._thread, "left", 0) > 0
         few = slice(None, None, -(-len(rows) // SAMPLES))
         absent = self._absent(
             self._addresses(arrays, shards if isinstance(shards, int) else shards[few], rows[few])

@@ -25,8 +25,14 @@ ARROW_SHARD_BYTES = 64 << 20
 """Most bytes of an Arrow column that are held back in memory until they are written as one batch."""
 
 
-GATHERED_BYTES = 64 << 10
-"""Small writes, as Arrow makes many, are gathered up to this size."""
+BLOCK_BYTES = 64 << 10
+"""Files are written in multiples of this; small writes, as Arrow makes many, are gathered."""
+
+HUGE_BYTES = 2 << 20
+"""Files of wide rows are written in multiples of a huge page, so that the page cache holds them in such."""
+
+WIDE_BYTES = 64
+"""Rows from this size on are wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +49,47 @@ class WrittenFile:
 
 
 class _HashedFile:
-    """A new file whose bytes are hashed as they pass."""
+    """A new file, written in whole blocks, whose bytes are hashed as they pass."""
 
-    def __init__(self, file: WritableFile, name: str) -> None:
+    def __init__(self, file: WritableFile, name: str, block_bytes: int) -> None:
         self._file = file
+        self._block_bytes = block_bytes
         self._hash = xxhash.xxh3_128()
         self._gathered = bytearray()
+        self._head_bytes = 0
         self.name = name
         self.size_bytes = 0
         self.closed = False
 
     def write(self, data: Buffer) -> int:
-        count = memoryview(data).nbytes
-        if len(self._gathered) + count > GATHERED_BYTES:
+        view = memoryview(data).cast("B")
+        start = min(-len(self._gathered) % self._block_bytes, len(view))
+        self._gathered += view[:start]
+        if len(self._gathered) == self._block_bytes:
             self._drain()
-        if count > GATHERED_BYTES:
-            self._hash.update(data)
-            self._file.write(data)
-        else:
-            self._gathered += data
-        self.size_bytes += count
-        return count
+        stop = start + (len(view) - start) // self._block_bytes * self._block_bytes
+        if start < stop:
+            self._put(view[start:stop])
+        self._gathered += view[stop:]
+        self.size_bytes += len(view)
+        return len(view)
 
     def _drain(self) -> None:
-        if self._gathered:
-            self._hash.update(self._gathered)
-            self._file.write(self._gathered)
-            self._gathered = bytearray()
+        self._put(memoryview(self._gathered))
+        self._gathered = bytearray()
+
+    def _put(self, view: memoryview) -> None:
+        self._hash.update(view[self._head_bytes :])
+        self._head_bytes = 0
+        self._file.write(view)
 
     def flush(self) -> None:
         """Arrow asks for it; bytes need not be in the file before `finish`."""
 
     def finish(self, rows: int, head: bytes = b"") -> WrittenFile:
         """Write the head over the reserved bytes, sync and close."""
-        self._drain()
+        if self._gathered:
+            self._drain()
         if head:
             self._file.write_at(0, head)
         self._file.sync()
@@ -84,8 +97,8 @@ class _HashedFile:
         return WrittenFile(self.name, rows, self.size_bytes, head, self._hash.hexdigest())
 
     def reserve(self, num_bytes: int) -> None:
-        """Leave room for a head."""
-        self.size_bytes += self._file.write(bytes(num_bytes))
+        """Leave room for a head; before anything else."""
+        self._head_bytes = self.write(bytes(num_bytes))
 
     def close(self) -> None:
         self.closed = True
@@ -106,12 +119,13 @@ class _Writer:
         self.files: list[WrittenFile] = []
         self.num_rows = 0
         self.has_dictionaries = False
+        self._block_bytes = BLOCK_BYTES
 
     def _create(self) -> _HashedFile:
         if len(self.files) >= MAX_SHARDS:
             raise InvalidArgument(f"{self._directory}: more than {MAX_SHARDS} shards; raise shard_bytes")
         name = self._name_of(len(self.files))
-        self._open = _HashedFile(self._storage.create(f"{self._directory}/{name}"), name)
+        self._open = _HashedFile(self._storage.create(f"{self._directory}/{name}"), name, self._block_bytes)
         return self._open
 
     def _done(self, file: WrittenFile) -> None:
@@ -143,6 +157,8 @@ class NpyWriter(_Writer):
         self._shape = shape
         row_bytes = self._dtype.itemsize * math.prod(shape)
         self._shard_rows = max(1, shard_bytes // row_bytes)
+        if row_bytes >= WIDE_BYTES:
+            self._block_bytes = HUGE_BYTES
         self._rows_in_shard = 0
 
     def append(self, rows: np.ndarray[Any, Any]) -> None:
@@ -204,6 +220,7 @@ class ArrowColumnWriter(_Writer):
         hold_bytes: int = ARROW_SHARD_BYTES,
     ) -> None:
         super().__init__(storage, directory, name_of, min(shard_bytes, hold_bytes))
+        self._block_bytes = HUGE_BYTES
         self._schema = pa.schema([field])
         self._held: list[pa.Array] = []
         self._held_bytes = 0
