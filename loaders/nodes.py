@@ -74,10 +74,11 @@ def numpy_dtype(dtype: pa.DataType) -> np.dtype[Any]:
         return np.dtype("<i4")
     if pa.types.is_fixed_size_binary(dtype):
         return np.dtype("|u1")
-    if not pa.types.is_integer(dtype) and not pa.types.is_floating(dtype):
-        raise InvalidOption(f"values of Arrow type {dtype} cannot be loaded")
-    found: np.dtype[Any] = pa.array([], dtype).to_numpy().dtype
-    return found
+    if pa.types.is_floating(dtype):
+        return np.dtype(f"<f{dtype.bit_width // 8}")
+    if pa.types.is_integer(dtype):  # by its width: asking an array for its dtype would import pandas
+        return np.dtype(f"<{'i' if pa.types.is_signed_integer(dtype) else 'u'}{dtype.bit_width // 8}")
+    raise InvalidOption(f"values of Arrow type {dtype} cannot be loaded")
 
 
 class _Bits:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 MAX_VALUES = 4096
 INDEX = pa.int16()
@@ -53,10 +52,13 @@ def _encoded_type(array: pa.Array) -> pa.DataType:
 
 def _has_few(array: pa.Array) -> bool:
     sample = array[:SAMPLE_ROWS]
-    if pc.count_distinct(sample).as_py() > len(sample) // 2:
+    if _num_values(sample) > len(sample) // 2:
         return False
-    num_values = pc.count_distinct(array).as_py()
-    return bool(0 < num_values <= min(MAX_VALUES, len(array) // ROWS_A_VALUE))
+    return 0 < _num_values(array) <= min(MAX_VALUES, len(array) // ROWS_A_VALUE)
+
+
+def _num_values(array: pa.Array) -> int:
+    return len(array.unique()) - bool(array.null_count)
 
 
 def _is_text(dtype: pa.DataType) -> bool:

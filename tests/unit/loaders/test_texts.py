@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from loaders import ShardDataset
 from shards import Column
-from tests.unit.loaders.datasets import write
+from tests.unit.loaders.datasets import mixed, write
 
 TYPE = "struct<kind: large_string, tags: list<string>>"
 NUM_ROWS = 3000
@@ -79,3 +81,15 @@ def test_rows_share_the_objects_of_their_texts(tmp_path: Path) -> None:
 def _has_dictionary(dtype: pa.DataType) -> bool:
     fields = [dtype.field(number) for number in range(dtype.num_fields)]
     return pa.types.is_dictionary(dtype) or any(_has_dictionary(field.type) for field in fields)
+
+
+def test_a_first_batch_needs_no_large_imports(tmp_path: Path) -> None:
+    path, _ = mixed(tmp_path)
+    code = (
+        "import sys; from loaders import ShardDataset\n"
+        f"batch = next(iter(ShardDataset({str(path)!r}, split='train').loader(64, shuffle=True)))\n"
+        "assert len(batch['record']) == 64\n"
+        "print(sorted({'pandas', 'pyarrow.compute', 'dagster', 'pymongo', 'PIL.Image'} & sys.modules.keys()))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
