@@ -1,4 +1,4 @@
-"""Run every benchmark and refresh the table of the README: `python -m benchmarks [--quick] [NAME ...]`."""
+"""Run benchmarks, refresh their rows of the README's table: `python -m benchmarks [--quick] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.harness import ROOT, Figure, table
+from benchmarks.harness import ROOT, Figure, lay_out, row_of
 
 NAMES = ("extract", "images", "records", "format", "loader", "outofcore", "remote", "refresh", "scale", "gpu")
 README = ROOT / "README.md"
+MOST_PEERS = 4
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
@@ -36,16 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
             failed.append(name)
         else:
             results.append(json.loads(target.read_text()))
-    if results and not chosen.quick and not chosen.names:
+    if results and not chosen.quick:
         README.write_text(refreshed(README.read_text(), results))
-        print(f"refreshed the table of {README.name}")
+        print(f"refreshed the rows of {', '.join(result['name'] for result in results)} in {README.name}")
     if failed:
         print(f"error: these benchmarks did not run: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def refreshed(text: str, results: list[dict[str, Any]]) -> str:
-    """Give the README's text with the figures between its two markers replaced.
+    """Give the README's text with the rows of these benchmarks between its two markers replaced.
 
     Raises
     ------
@@ -53,22 +54,44 @@ def refreshed(text: str, results: list[dict[str, Any]]) -> str:
         When a marker is missing.
     """
     head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    old, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{README}: the markers {BEGIN} and {END} are needed, in this order")
-    return f"{head}{BEGIN}\n\n{summary(results)}\n\n{END}{tail}"
-
-
-def summary(results: list[dict[str, Any]]) -> str:
-    """Lay the figures of all benchmarks out as one Markdown table."""
-    figures = [
-        Figure(**{**figure, "leg": f"{result['name']}: {figure['leg']}"})
-        for result in results
-        for figure in result["figures"]
+    rows, days = _read(old)
+    for result in results:
+        name, machine = result["name"], result["machine"]
+        figures = [Figure(**{**figure, "leg": f"{name}: {figure['leg']}"}) for figure in result["figures"]]
+        rows[name] = [row_of(figure, MOST_PEERS) for figure in figures]
+        days[name] = (
+            f"{result['day']} on {machine['processor']}, {machine['num_cores']} cores, "
+            f"{machine['memory_gib']} GiB"
+        )
+    names = [*(name for name in NAMES if name in rows), *(name for name in rows if name not in NAMES)]
+    when = [f"- {name}: {days[name]}" for name in names if name in days]
+    told = [
+        f"Medians of alternating runs; a ratio is ours divided by theirs; the best {MOST_PEERS} peers.",
+        lay_out([row for name in names for row in rows[name]]),
+        "\n".join(["Run:", "", *when]),
     ]
-    machine = results[0]["machine"]
-    told = f"{machine['processor']}, {machine['num_cores']} cores, {machine['memory_gib']} GiB"
-    return f"Medians of alternating runs on {told}; a ratio is ours divided by theirs.\n\n{table(figures)}"
+    return "\n\n".join([head + begin, *told, end + tail])
+
+
+def _read(old: str) -> tuple[dict[str, list[list[str]]], dict[str, str]]:
+    """Read back the rows of each benchmark, and when it was run."""
+    rows: dict[str, list[list[str]]] = {}
+    days = {}
+    for line in old.splitlines():
+        if line.startswith("| ") and not line.startswith(("| leg ", "| ---")):
+            cells = _cells(line)
+            rows.setdefault(cells[0].partition(":")[0], []).append(cells)
+        elif line.startswith("- "):
+            name, _, day = line.removeprefix("- ").partition(": ")
+            days[name] = day
+    return rows, days
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.removeprefix("| ").removesuffix(" |").split(" | ")]
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -68,7 +69,7 @@ def requires(module: str, work: Work) -> Work | Absent:
 
 @dataclass(slots=True)
 class Figure:
-    """What one leg measured."""
+    """What one leg measured; peers come best first."""
 
     leg: str
     unit: str
@@ -173,7 +174,8 @@ class Suite:
         named = {name: values.get(f"peer {name}") for name in peers or {}}
         peer_medians = {name: statistics.median(got) if got else None for name, got in named.items()}
         present = {name: value for name, value in peer_medians.items() if value is not None}
-        best = (max if better == "higher" else min)(present, key=lambda name: present[name], default=None)
+        ranked = sorted(present, key=lambda name: present[name], reverse=better == "higher")
+        best = ranked[0] if ranked else None
         ratios = {
             "vs_best_peer": _ratio(values["ours"], values[f"peer {best}"] if best else None),
             "vs_limit": _ratio(values["ours"], values.get("limit")),
@@ -184,7 +186,7 @@ class Suite:
             unit=unit,
             ours=median,
             limit=statistics.median(values["limit"]) if "limit" in values else None,
-            peers=peer_medians,
+            peers={name: peer_medians[name] for name in dict.fromkeys([*ranked, *peer_medians])},
             **ratios,
             goal=", ".join(f"{what} {bound}" for what, bound in (goals or {}).items()),
             met=_all_met({**ratios, "ours": median}, goals or {}),
@@ -205,9 +207,10 @@ class Suite:
         return 0
 
     def as_json(self) -> dict[str, Any]:
-        """Give name, machine, figures, and what was skipped."""
+        """Give name, day, machine, figures, and what was skipped."""
         figures = [figure.as_json() for figure in self.figures]
-        return {"name": self.name, "machine": machine(), "figures": figures, "skipped": self.skipped}
+        told = {"name": self.name, "day": date.today().isoformat(), "machine": machine()}
+        return told | {"figures": figures, "skipped": self.skipped}
 
     def _measure(
         self, leg: str, runs: dict[str, Work], amount: float | None, rounds: int, warm_up: bool
@@ -237,17 +240,28 @@ class Suite:
         return values
 
 
+HEAD = ("leg", "unit", "ours", "peers", "limit", "vs best peer", "vs limit", "goal", "met")
+
+
 def table(figures: list[Figure]) -> str:
     """Give the figures as a Markdown table."""
-    rows = [["leg", "unit", "ours", "peers", "limit", "vs best peer", "vs limit", "goal", "met"]]
-    for figure in figures:
-        present = {name: value for name, value in figure.peers.items() if value is not None}
-        others = ", ".join(f"{name} {_number(value)}" for name, value in present.items())
-        met = {True: "yes", False: "NO", None: ""}[figure.met]
-        ratios = [_number(figure.vs_best_peer), _number(figure.vs_limit)]
-        row = [figure.leg, figure.unit, _number(figure.ours), others, _number(figure.limit)]
-        rows.append([*row, *ratios, figure.goal, met])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return lay_out([row_of(figure) for figure in figures])
+
+
+def row_of(figure: Figure, most_peers: int | None = None) -> list[str]:
+    """Give the cells of a figure's row, with the best of the peers."""
+    present = [(name, value) for name, value in figure.peers.items() if value is not None]
+    others = ", ".join(f"{name} {_number(value)}" for name, value in present[:most_peers])
+    met = {True: "yes", False: "NO", None: ""}[figure.met]
+    ratios = [_number(figure.vs_best_peer), _number(figure.vs_limit)]
+    row = [figure.leg, figure.unit, _number(figure.ours), others, _number(figure.limit)]
+    return [*row, *ratios, figure.goal, met]
+
+
+def lay_out(rows: list[list[str]]) -> str:
+    """Give rows of cells as a Markdown table."""
+    rows = [list(HEAD), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
         for row in rows

@@ -22,6 +22,8 @@ from shards.writeback import start_writeback
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """Bytes that need no copy."""
 
+HUGE_PAGE_BYTES = 2 << 20
+"""The page cache can hold a file in huge pages if it is written in multiples of this, from its start on."""
 WRITEBACK_BYTES = 8 << 20
 """Bytes after which the kernel is asked to begin writing, so that `sync` finds little left to wait for."""
 PIECE_BYTES = 1 << 20

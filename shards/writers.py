@@ -19,7 +19,7 @@ from shards import dictionaries, npy
 from shards.errors import InvalidArgument
 from shards.limits import MAX_SHARDS
 from shards.schema import Column
-from shards.storage import Buffer, Storage, WritableFile
+from shards.storage import HUGE_PAGE_BYTES, Buffer, Storage, WritableFile
 
 ARROW_SHARD_BYTES = 64 << 20
 """Most bytes of an Arrow column that are held back in memory until they are written as one batch."""
@@ -28,11 +28,8 @@ ARROW_SHARD_BYTES = 64 << 20
 BLOCK_BYTES = 64 << 10
 """Files are written in multiples of this; small writes, as Arrow makes many, are gathered."""
 
-HUGE_BYTES = 2 << 20
-"""Files of wide rows are written in multiples of a huge page, so that the page cache holds them in such."""
-
 WIDE_BYTES = 64
-"""Rows from this size on are wide."""
+"""Rows from this size on are wide: their files are written in multiples of a huge page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +155,7 @@ class NpyWriter(_Writer):
         row_bytes = self._dtype.itemsize * math.prod(shape)
         self._shard_rows = max(1, shard_bytes // row_bytes)
         if row_bytes >= WIDE_BYTES:
-            self._block_bytes = HUGE_BYTES
+            self._block_bytes = HUGE_PAGE_BYTES
         self._rows_in_shard = 0
 
     def append(self, rows: np.ndarray[Any, Any]) -> None:
@@ -220,7 +217,7 @@ class ArrowColumnWriter(_Writer):
         hold_bytes: int = ARROW_SHARD_BYTES,
     ) -> None:
         super().__init__(storage, directory, name_of, min(shard_bytes, hold_bytes))
-        self._block_bytes = HUGE_BYTES
+        self._block_bytes = HUGE_PAGE_BYTES
         self._schema = pa.schema([field])
         self._held: list[pa.Array] = []
         self._held_bytes = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import xxhash
 
 from shards.errors import DamagedFile
 from shards.remote.client import Client
+from shards.storage import HUGE_PAGE_BYTES, Buffer
 
 RANGE_BYTES = 8 << 20
 """Bytes of one request: long enough that its start costs little, short enough to repeat."""
@@ -66,14 +67,15 @@ class Transfer:
                 offset = start
                 if in_order is not None:
                     in_order.reset()  # of a reply that was cut
-                for part in found.stream(min_chunk_size=STREAM_BYTES):
+                for parts in _blocks(found.stream(min_chunk_size=STREAM_BYTES)):
                     if in_order is not None:
-                        in_order.update(part)
-                    data = memoryview(part)
-                    while data:
+                        for part in parts:
+                            in_order.update(part)
+                    while parts:
                         with turn:
-                            count = os.pwrite(descriptor, data, offset)
-                        data, offset = data[count:], offset + count
+                            count = os.pwritev(descriptor, parts, offset)
+                        offset += count
+                        parts = _after(parts, count)
                 return offset - start
 
             self._range(path, start, size_bytes, copy)
@@ -140,3 +142,30 @@ class Transfer:
 
 def _starts(size_bytes: int) -> range:
     return range(0, size_bytes, RANGE_BYTES)
+
+
+def _blocks(parts: Iterable[Buffer]) -> Iterator[list[memoryview]]:
+    """Put what comes together into whole huge pages, but for the last."""
+    held: list[memoryview] = []
+    held_bytes = 0
+    for part in parts:
+        data = memoryview(part)
+        beyond = (held_bytes + len(data)) % HUGE_PAGE_BYTES
+        whole = held_bytes + len(data) - beyond
+        if whole:
+            cut = len(data) - beyond
+            yield [*held, data[:cut]]
+            held, data = [], data[cut:]
+        held.append(data)
+        held_bytes = beyond
+    if held_bytes:
+        yield held
+
+
+def _after(parts: list[memoryview], num_bytes: int) -> list[memoryview]:
+    """Give what is left of parts behind the first bytes."""
+    for number, part in enumerate(parts):
+        if num_bytes < len(part):
+            return [part[num_bytes:], *parts[number + 1 :]]
+        num_bytes -= len(part)
+    return []

@@ -96,6 +96,28 @@ def test_the_json_has_the_agreed_members(tmp_path):
     assert "old" not in text
 
 
+def result(name: str, day: str, ours: float) -> dict[str, object]:
+    suite = Suite(name, rounds=1)
+    peers = {f"peer {number}": (lambda number=number: float(number)) for number in range(7)}
+    for leg in ("one", "two"):
+        suite.leg(leg, unit="rows/s", ours=lambda: ours, peers=peers)
+    return suite.as_json() | {"day": day}
+
+
+def test_rows_of_other_benchmarks_stay_as_they_are():
+    first = refreshed(f"{BEGIN}{END}", [result("format", "2026-01-01", 1), result("scale", "2026-01-01", 2)])
+    text = refreshed(first, [result("format", "2026-02-02", 30)])
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split()[1] for row in rows[2:]] == ["format:", "format:", "scale:", "scale:"]
+    assert "30" in rows[2]
+    assert "30" not in rows[4]
+    assert "peer 6 6, peer 5 5, peer 4 4, peer 3 3 " in rows[2]
+    assert "peer 2" not in text
+    assert "- format: 2026-02-02 on" in text
+    assert "- scale: 2026-01-01 on" in text
+    assert refreshed(text, []) == text
+
+
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ValueError, match="markers"):
         refreshed("nothing here", [])

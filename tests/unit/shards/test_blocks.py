@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from shards import Column, ShardStore
-from shards.storage import LocalFile, LocalStorage
-from shards.writers import BLOCK_BYTES, HUGE_BYTES
+from shards.storage import HUGE_PAGE_BYTES, LocalFile, LocalStorage
+from shards.writers import BLOCK_BYTES
 
 
 class Recording(LocalStorage):
@@ -39,9 +39,9 @@ class Recording(LocalStorage):
 @pytest.mark.parametrize(
     ("column", "block_bytes"),
     [
-        (Column("wide", "npy", "|u1", (1000,)), HUGE_BYTES),
+        (Column("wide", "npy", "|u1", (1000,)), HUGE_PAGE_BYTES),
         (Column("narrow", "npy", "<f8"), BLOCK_BYTES),
-        (Column("text", "arrow", arrow_type="large_string", kind="text"), HUGE_BYTES),
+        (Column("text", "arrow", arrow_type="large_string", kind="text"), HUGE_PAGE_BYTES),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
