@@ -126,6 +126,9 @@ def _measure(suite: Suite, cast: Cast) -> None:
     kind, unit = cast.kind, "samples/s"
     limit = cast.epoch(cast.bare, shuffle=True, workers=0)
     vs_limit, vs_peer = GOALS[kind]
+    goals: dict[int, Any] = {1: {"vs_limit": vs_limit, "vs_best_peer": vs_peer}}
+    if kind == "images":
+        goals[2] = {"vs_limit": vs_limit}
     for threads in (1,) if suite.quick else (0, 1, 2):
         suite.leg(
             f"{kind} shuffled, {threads} threads",
@@ -133,7 +136,7 @@ def _measure(suite: Suite, cast: Cast) -> None:
             ours=cast.epoch(cast.ours, shuffle=True, workers=threads),
             limit=limit,
             peers=cast.others(shuffle=True) if threads == 1 else {},
-            goals={"vs_limit": vs_limit, "vs_best_peer": vs_peer} if threads == 1 else {},
+            goals=goals.get(threads, {}),
         )
     if kind == "records" and not suite.quick:
         for form in ("flat", "nested"):
@@ -142,6 +145,8 @@ def _measure(suite: Suite, cast: Cast) -> None:
                 unit=unit,
                 ours=cast.epoch(cast.ours, shuffle=True, workers=1, ragged=form, records="columns"),
                 limit=limit,
+                peers=cast.others(shuffle=True) if form == "flat" else {},
+                goals=goals[1] if form == "flat" else {},
             )
     suite.leg(
         f"{kind} in order, views",
