@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loaders import ShardDataset
+from loaders import MixedDataset, ShardDataset
 from shards import Column
 from tests.unit.loaders.datasets import mixed, write
 
@@ -93,3 +93,44 @@ def test_a_first_batch_needs_no_large_imports(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_transform_sees_one_batch_at_a_time(tmp_path: Path) -> None:
+    path, _ = mixed(tmp_path)
+    seen: list[int] = []
+
+    def count(batch: dict[str, Any]) -> dict[str, Any]:
+        assert all(isinstance(text, str) for text in batch["text"])
+        assert batch["record"][0] is None or isinstance(batch["record"][0], dict)
+        seen.append(len(batch["text"]))
+        return batch
+
+    loader = ShardDataset(path, split="train").loader(16, shuffle=True, num_threads=1, transform=count)
+    batches = iter(loader)
+    next(batches)
+    next(batches)
+    assert seen == [16, 16]
+    assert loader.state_dict()["position"] == 32
+    batches.close()
+
+
+def test_a_transform_that_fails_loses_no_place(tmp_path: Path) -> None:
+    path, _ = mixed(tmp_path)
+
+    def fail(batch: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError("no")
+
+    loader = ShardDataset(path, split="train").loader(16, num_threads=1, transform=fail)
+    with pytest.raises(RuntimeError, match="no"):
+        next(iter(loader))
+    assert loader.state_dict()["position"] == 0
+
+
+def test_texts_of_datasets_that_are_mixed_by_batches(tmp_path: Path) -> None:
+    path, values = mixed(tmp_path)
+    dataset = ShardDataset(path, split="train", columns=["text", "record", "words"])
+    loader = MixedDataset([dataset, dataset], mix="batch").loader(16, seed=3, num_threads=2)
+    batch = next(iter(loader))
+    assert len(batch["text"]) == 16
+    assert set(batch["text"]) <= set(values["text"])
+    assert batch["words"] == [text.split() for text in batch["text"]]
