@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -177,10 +178,15 @@ class ShardDataset(Dataset[Sample]):
     def __getitems__(self, positions: Sequence[int] | npt.NDArray[Any]) -> Samples:
         """Give samples that are gathered together; torch's DataLoader calls this with a whole batch."""
         samples = np.asarray(positions, np.int64)
+        if self.transform is not None:  # of one sample, or of a batch: neither is part of the other
+            return Samples(
+                len(samples), lambda number: self._sample(int(samples[number])), lambda: self.batch(samples)
+            )
+        gathered = functools.cache(lambda: self._gathered(samples))
         return Samples(
             len(samples),
-            lambda number: self._sample(int(samples[number])),
-            lambda: self.batch(samples),
+            lambda number: self._part(gathered()[1], number),
+            lambda: self._finished(*gathered()),
         )
 
     def batch(self, samples: npt.ArrayLike) -> Batch:
@@ -191,7 +197,10 @@ class ShardDataset(Dataset[Sample]):
         samples
             Integers in 0..len-1.
         """
-        wanted = np.asarray(samples, np.int64)
+        return self._finished(*self._gathered(np.asarray(samples, np.int64)))
+
+    def _gathered(self, wanted: Rows) -> tuple[DatasetFeed, Group]:
+        """Gather samples and apply fits."""
         self._check(wanted)
         self._post(wanted)
         order = SequentialOrder(len(self))
@@ -202,8 +211,23 @@ class ShardDataset(Dataset[Sample]):
         if feed.advises():
             feed.advise(rows)
         group = feed.group(rows, [len(wanted)])
-        batch = finished(feed.batches(Group(feed.fits(group.dense), group.cells, group.ends))[0])
+        return feed, Group(feed.fits(group.dense), group.cells, group.ends)
+
+    def _finished(self, feed: DatasetFeed, group: Group) -> Batch:
+        batch = finished(feed.batches(group)[0])
         return batch if self.transform is None else self.transform(batch)
+
+    def _part(self, group: Group, number: int) -> Sample:
+        """Give one of the samples that were gathered; it holds no memory of the others."""
+        sample = Sample()
+        for name, column in self.opened.columns.items():
+            if name in group.dense:
+                row = group.dense[name][number]
+                sample[name] = row if self.read_only else row.clone()
+            else:
+                with column.watch.copying():
+                    sample[name] = deliver_one(column.column, group.cells[name].slice(number, number + 1))
+        return sample
 
     def _sample(self, number: int) -> Sample:
         samples = np.array([number], np.int64)

@@ -278,3 +278,23 @@ def test_fits_are_applied_everywhere(tmp_path: Path) -> None:
 
 def _double(batch: dict[str, Any]) -> dict[str, Any]:
     return {name: 2 * value for name, value in batch.items()}
+
+
+def test_samples_gathered_together_are_those_gathered_alone(tmp_path):
+    path, _ = datasets.mixed(tmp_path, 60)
+    dataset = ShardDataset(path, split="train")
+    numbers = [7, 3, 3, 40]
+    together = dataset.__getitems__(numbers)
+    for number, sample in zip(numbers, together, strict=True):
+        alone = dataset[number]
+        assert list(sample) == list(alone)
+        for name, value in alone.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(sample[name], value), name
+                assert sample[name].dtype == value.dtype
+            else:
+                assert sample[name] == value, name
+    kept, batch = together[1], together.collated()
+    kept["image"].fill_(0)  # a sample is its own, whatever happens to the others
+    assert int(batch["image"][1].sum()) > 0
+    assert kept["image"].untyped_storage().nbytes() == kept["image"].nbytes

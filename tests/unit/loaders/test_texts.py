@@ -121,16 +121,20 @@ def test_a_transform_that_fails_loses_no_place(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     loader = ShardDataset(path, split="train").loader(16, num_threads=1, transform=fail)
+    batches = iter(loader)
     with pytest.raises(RuntimeError, match="no"):
-        next(iter(loader))
+        next(batches)
     assert loader.state_dict()["position"] == 0
+    batches.close()
 
 
 def test_texts_of_datasets_that_are_mixed_by_batches(tmp_path: Path) -> None:
     path, values = mixed(tmp_path)
     dataset = ShardDataset(path, split="train", columns=["text", "record", "words"])
     loader = MixedDataset([dataset, dataset], mix="batch").loader(16, seed=3, num_threads=2)
-    batch = next(iter(loader))
+    batches = iter(loader)
+    batch = next(batches)
+    batches.close()
     assert len(batch["text"]) == 16
     assert set(batch["text"]) <= set(values["text"])
     assert batch["words"] == [text.split() for text in batch["text"]]
