@@ -17,7 +17,7 @@ from loaders.errors import InvalidOption, StateMismatch
 from loaders.feed import DatasetFeed, Feed, Resolved, steps_per_group
 from loaders.forms import Batch
 from loaders.options import Pace, choose_order, default_threads, num_processors, shard_of_world
-from loaders.plan import Plan
+from loaders.plan import Plan, Ramp
 from loaders.pool import Pool
 from loaders.stats import LoaderStats, Meter
 from loaders.threads import Ahead
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
 
 STATE_VERSION = 1
-GROUP_BYTES = 8 << 20
+GROUP_BYTES = 8 << 20  # of batches that are gathered together, about
 RESOLVED_AT_ONCE = 8192  # positions
-ADVISED_BYTES = 32 << 20  # of rows that are asked for together, one to two times this ahead
+ADVISED_BYTES = 32 << 20  # of rows that are asked for together, about one to two times this ahead
 
 
 class ShardLoader:
@@ -252,13 +252,13 @@ class LoaderIterator(Iterator[Batch]):
         self._epoch, self._step = epoch, 0
         self._plan = plan = loader._plan(position)
         self._num_steps = plan.num_steps
-        size = steps_per_group(loader._feed.row_bytes(), loader.batch_size, GROUP_BYTES)
+        groups = Ramp.at_least(steps_per_group(loader._feed.row_bytes(), loader.batch_size, GROUP_BYTES))
         work = _Work(
-            loader._feed, loader._stage, loader._meter, plan, epoch, size, max(loader.num_threads, 1)
+            loader._feed, loader._stage, loader._meter, plan, epoch, groups, max(loader.num_threads, 1)
         )
-        helped = size == 1 and loader._feed.is_copying and loader.num_threads < num_processors()
+        helped = groups.size == 1 and loader._feed.is_copying and loader.num_threads < num_processors()
         self._ahead = Ahead(
-            work, -(-plan.num_steps // size), loader.num_threads, loader.prefetch, helped=helped
+            work, groups.count(plan.num_steps), loader.num_threads, loader.prefetch, helped=helped
         )
 
     def __next__(self) -> Batch:
@@ -308,42 +308,51 @@ class _Work:
     """What a loader thread does for one group of steps.
 
     Positions are resolved, and narrow columns gathered, for many steps at once, because that costs little
-    more than for one; the latest stretches are remembered, as threads work on neighbouring groups.
+    more than for one; the latest stretches are remembered, as threads work on neighbouring groups. At the
+    start of an iterator all of that is done for few steps, because each row of a full shuffle may lie in a
+    shard of its own, which is mapped then.
     """
 
     def __init__(
-        self, feed: Feed, made: HostStage, meter: Meter, plan: Plan, epoch: int, size: int, ahead: int
+        self, feed: Feed, made: HostStage, meter: Meter, plan: Plan, epoch: int, groups: Ramp, ahead: int
     ) -> None:
         self._feed, self._stage, self._meter, self._plan = feed, made, meter, plan
-        self._epoch, self._size, self._ahead = epoch, size, ahead
-        self._stretch = size * max(1, RESOLVED_AT_ONCE // (size * plan.batch_size))
+        self._epoch, self._groups = epoch, groups
+        batch_bytes = max(feed.row_bytes() * plan.batch_size, 1)
+        self._stretches = Ramp.at_least(max(RESOLVED_AT_ONCE // plan.batch_size, groups.size))
         # no methods of this object: it would hold itself, and its blocks, until the collector comes by
-        resolve = partial(_resolve, feed, plan, epoch, self._stretch)
+        resolve = partial(_resolve, feed, plan, epoch, self._stretches)
         self._resolved = resolved = lru_cache(maxsize=ahead + 3)(resolve)
-        gathered = self._stretch > self._size
+        gathered = self._stretches.size > groups.size
         self._narrow = lru_cache(maxsize=2)(lambda n: feed.narrow(resolved(n)[0]) if gathered else None)
-        group_bytes = max(feed.row_bytes() * plan.batch_size * size, 1)
-        self._advised = max(min(ADVISED_BYTES // group_bytes, self._stretch // size), ahead)
+        advised = min(ADVISED_BYTES // batch_bytes, self._stretches.size)
+        self._advised = Ramp.at_least(max(advised, ahead * groups.size))
 
     def _group(self, number: int) -> tuple[Resolved, int, list[int]]:
         """Give the samples of a group, its stretch, and where in that it begins and each batch ends."""
-        stretch, first = divmod(number * self._size, self._stretch)
+        first, last = self._groups.start(number), self._groups.start(number + 1)
+        stretch = self._stretches.number(first)
         resolved, edges = self._resolved(stretch)
-        ends = edges[first : first + self._size + 1]
+        before = self._stretches.start(stretch)
+        ends = edges[first - before : last - before + 1]
         return resolved[..., ends[0] : ends[-1]], stretch, ends
 
-    def _advise(self, first: int, last: int) -> None:
-        last = min(last, -(-self._plan.num_steps // self._size))
+    def _advise(self, run: int) -> None:
+        """Ask for the rows of the run of steps after this one; at first for both."""
+        first = self._advised.start(run + 1) if run else 0
+        last = min(self._advised.start(run + 2), self._plan.num_steps)
         if first < last:
-            rows = [self._group(number)[0] for number in range(first, last)]
-            self._feed.advise(np.concatenate(rows, axis=-1))
+            numbers = range(self._groups.number(first), self._groups.count(last))
+            self._feed.advise(np.concatenate([self._group(number)[0] for number in numbers], axis=-1))
 
     def __call__(self, number: int) -> Ready:
         """Make the batches of a group."""
         began = time.perf_counter()
-        self._feed.look_ahead(self._epoch, self._plan.position_after(number * self._size))
-        if number % self._advised == 0 and self._feed.advises():
-            self._advise(number + self._advised if number else 0, number + 2 * self._advised)
+        step = self._groups.start(number)
+        self._feed.look_ahead(self._epoch, self._plan.position_after(step))
+        run = self._advised.number(step)
+        if self._advised.start(run) == step and self._feed.advises():
+            self._advise(run)
         rows, stretch, ends = self._group(number)
         start, stop = ends[0], ends[-1]
         narrow = self._narrow(stretch)
@@ -355,10 +364,10 @@ class _Work:
         return ready
 
 
-def _resolve(feed: Feed, plan: Plan, epoch: int, size: int, stretch: int) -> tuple[Resolved, list[int]]:
-    """Give the samples of a stretch of `size` steps, and where each of its batches ends, 0 first."""
-    first = stretch * size
-    positions, ends = plan.batches(first, min(first + size, plan.num_steps))
+def _resolve(feed: Feed, plan: Plan, epoch: int, stretches: Ramp, stretch: int) -> tuple[Resolved, list[int]]:
+    """Give the samples of a stretch of steps, and where each of its batches ends, 0 first."""
+    first, last = stretches.start(stretch), stretches.start(stretch + 1)
+    positions, ends = plan.batches(first, min(last, plan.num_steps))
     return feed.resolve(epoch, positions), [0, *ends]
 
 

@@ -87,3 +87,41 @@ class Plan:
         size, extra = divmod(left, self.world_size)
         begin = start + self.rank * size + min(self.rank, extra)
         return np.arange(begin, begin + size + (self.rank < extra), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """Runs of steps that are done together: one step, one more, two, four, ..., then `size` each.
+
+    The first batch waits for little else, however many are done together later. Runs of a larger ramp are
+    made of whole runs of a smaller one.
+
+    Parameters
+    ----------
+    size
+        Steps of a run in the end; a power of two.
+    """
+
+    size: int
+
+    @classmethod
+    def at_least(cls, num_steps: int) -> Ramp:
+        """Make the one whose runs grow to `num_steps` (1 or more), or the next power of two."""
+        return cls(1 << (num_steps - 1).bit_length())
+
+    @property
+    def _num_doublings(self) -> int:
+        return self.size.bit_length() - 1
+
+    def number(self, step: int) -> int:
+        """Give the run that holds a step."""
+        return step.bit_length() if step < self.size else self._num_doublings + step // self.size
+
+    def start(self, number: int) -> int:
+        """Give the first step of a run."""
+        shorter = self._num_doublings
+        return 1 << number >> 1 if number <= shorter else (number - shorter) * self.size
+
+    def count(self, num_steps: int) -> int:
+        """Give how many runs hold so many steps."""
+        return self.number(num_steps - 1) + 1 if num_steps else 0

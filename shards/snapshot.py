@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import pyarrow as pa
 
+from shards import collector
 from shards.catalog import Catalog
 from shards.errors import DamagedFile, NotFound
 from shards.manifest import IndexEntry, Manifest, Pin, SnapshotEntry
@@ -41,16 +42,17 @@ class Snapshot:
         self._entry: SnapshotEntry = manifest.snapshot
         self._versions: dict[str, list[Version]] = {}
         num_files = 0
-        for asset, pins in self._entry.pins.items():
-            if not catalog.storage.in_place:  # each manifest is a request; many are under way at once
-                self._versions[asset] = _fetch_pinned(catalog, manifest, asset, pins, verify)
-                continue
-            opened = self._versions[asset] = []
-            for key, _ in self._entry.partitions:
-                check = num_files < CHECKED_FILES
-                version = _pinned(catalog, manifest.dataset, asset, key, pins[key], verify, check)
-                num_files += version.num_files
-                opened.append(version)
+        with collector.paused():
+            for asset, pins in self._entry.pins.items():
+                if not catalog.storage.in_place:  # each manifest is a request; many are under way at once
+                    self._versions[asset] = _fetch_pinned(catalog, manifest, asset, pins, verify)
+                    continue
+                opened = self._versions[asset] = []
+                for key, _ in self._entry.partitions:
+                    check = num_files < CHECKED_FILES
+                    version = _pinned(catalog, manifest.dataset, asset, key, pins[key], verify, check)
+                    num_files += version.num_files
+                    opened.append(version)
         self._asset_of = {
             name: asset
             for asset, versions in self._versions.items()

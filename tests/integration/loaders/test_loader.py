@@ -26,6 +26,7 @@ from loaders import (
     cache,
 )
 from loaders.testing import check_resume, check_world_sizes, equal
+from shards import Column
 from tests.unit.loaders import datasets
 
 
@@ -74,6 +75,24 @@ def test_resumes_at_every_step(path: Path, options: dict[str, Any]) -> None:
         other=lambda: train.loader(17, seed=3, num_threads=0, prefetch=1, **options),
     )
     assert checked == len(train.loader(17, **options))
+
+
+def test_a_first_batch_maps_few_shards(tmp_path: Path) -> None:
+    """Also of narrow columns, gathered for many batches, and of wide ones, whose pages are asked for."""
+    columns = {
+        "wide": (Column("wide", "npy", "|u1", (5000,)), np.zeros((120, 5000), np.uint8)),
+        "narrow": (Column("narrow", "npy", "|u1"), np.arange(120, dtype=np.uint8)),
+    }
+    path = datasets.write(tmp_path, columns, {"train": range(120)}, num_partitions=30)
+    train = ShardDataset(path, "train", lease_seconds=None)
+    batches = iter(train.loader(2, shuffle=True, num_threads=0))
+    assert next(batches)["narrow"].shape == (2,)
+    mapped = {name: len(column._open.arrays) for name, column in train.opened.columns.items()}
+    assert 0 < mapped["narrow"] <= 4  # pages of one batch more were asked for
+    assert 0 < mapped["wide"] <= 4
+    assert sorted(row for batch in train.loader(2, shuffle=True) for row in batch["narrow"].tolist()) == list(
+        range(120)
+    )
 
 
 def test_resumes_across_epochs(path: Path) -> None:

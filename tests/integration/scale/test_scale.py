@@ -22,7 +22,7 @@ def test_everything_that_is_measured_runs(root):
     assert anonymous_bytes() > 0
     found = measure(root)
     assert set(found) == {
-        "open", "plan full", "plan block", "resume full", "resume block", "memory"
+        "open", "plan full", "plan block", "resume full", "resume block", "many full", "memory"
     }  # fmt: skip
 
 
@@ -44,6 +44,15 @@ def test_a_file_beyond_those_looked_at_is_checked_when_it_is_mapped(root, tmp_pa
     (tmp_path / reader.path(0)).write_bytes(b"short")
     with pytest.raises(DamagedFile, match="5 bytes"):
         ShardStore(tmp_path).snapshot(DATASET)
+
+
+def test_a_first_batch_maps_no_more_than_its_own_shards(root):
+    dataset = ShardDataset(f"{root}/{DATASET}", lease_seconds=None)
+    batches = iter(dataset.loader(16, shuffle=True, num_threads=0))
+    mapped = dataset.opened.columns["label"]._open.arrays
+    for most in (1, 2, 4, 4, 8):  # batches that are gathered once so many were taken
+        next(batches)
+        assert 0 < len(mapped) <= 16 * most
 
 
 def test_a_large_index_that_names_rows_which_do_not_exist_is_refused_when_it_is_used(tmp_path):

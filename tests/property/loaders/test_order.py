@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loaders.errors import InvalidOption
 from loaders.mixture import Mixture
 from loaders.order import BalancedOrder, BlockShuffle, FullShuffle, SequentialOrder, WeightedOrder
-from loaders.plan import Plan
+from loaders.plan import Plan, Ramp
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,6 +59,23 @@ def test_plans_share_out_every_position(size: int, batch: int, world: int, start
     apart = [plans[0].batches(step, step + 1)[0] for step in range(plans[0].num_steps)]
     assert together.tolist() == [int(p) for part in apart for p in part]
     assert ends == np.cumsum([len(part) for part in apart]).tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(most=st.integers(1, 200), larger=st.integers(0, 200), num_steps=st.integers(0, 1000))
+def test_runs_of_steps_grow_from_one_and_nest(most: int, larger: int, num_steps: int) -> None:
+    ramp, wide = Ramp.at_least(most), Ramp.at_least(most + larger)
+    assert most <= ramp.size < 2 * most
+    starts = [ramp.start(number) for number in range(ramp.count(num_steps))]
+    assert starts[:2] == [0, 1][:num_steps]
+    held = [step for number in range(len(starts)) for step in range(starts[number], ramp.start(number + 1))]
+    assert held[:num_steps] == list(range(num_steps))
+    assert len(held) - num_steps < ramp.size
+    assert [ramp.number(step) for step in held] == sorted(ramp.number(step) for step in held)
+    assert all(ramp.start(ramp.number(start)) == start for start in starts)
+    sizes = np.diff([*starts, ramp.start(len(starts))])
+    assert all(size <= max(start, 1) and size <= ramp.size for size, start in zip(sizes, starts, strict=True))
+    assert {wide.start(number) for number in range(wide.count(num_steps))} <= set(starts)
 
 
 def test_epochs_and_seeds_differ() -> None:
