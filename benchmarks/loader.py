@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import loader_data, loader_store
-from benchmarks.harness import ROOT, Absent, Suite, Work, evict
+from benchmarks.harness import ROOT, Absent, Suite, Work, evict, warm
 from benchmarks.loader_peers import PEERS
 from benchmarks.participant import Child
 
@@ -39,6 +39,7 @@ class Cast:
         self._directory = self.source = suite.directory / str(size)
         loader_data.make(self._directory, kind, size)
         self.dataset = loader_store.build(self._directory, kind)
+        warm(self._directory.rglob("*"))
         self._environments = _environments()
         self._children: list[Child] = []
         self.ours = self._child(sys.executable, "ours", self.dataset.parent)
