@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any, Literal
 
 Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "500", "503", "meet", "unconditional"]
@@ -40,11 +41,13 @@ class Faults:
 
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self, line: str) -> tuple[Fault | None, float, threading.Barrier | None]:
         with self.lock:
             self.seen.append(line)
+            self.moments.append(time.monotonic())
             for rule in self.rules:
                 if rule.faults and re.search(rule.pattern, line):
                     rule.hits += 1
@@ -57,6 +60,12 @@ class Faults:
         """Requests that matched so far."""
         with self.lock:
             return sum(bool(re.search(pattern, line)) for line in self.seen)
+
+    def pauses(self, pattern: str) -> list[float]:
+        """Seconds between requests that matched so far."""
+        with self.lock:
+            found = [at for line, at in zip(self.seen, self.moments, strict=True) if re.search(pattern, line)]
+        return [after - before for before, after in pairwise(found)]
 
 
 def speak_s3(path: str, headers: dict[str, str]) -> str:

@@ -134,6 +134,24 @@ def test_a_store_that_answers_no_more_is_an_error(storage, faults):
         impatient.link("a", "target")
 
 
+@pytest.mark.parametrize(("method", "least"), [("GET", 0.5), ("PUT", 1.0)])
+def test_pauses_between_tries_double(url, faults, method, least):
+    """Those of this project; the library, which makes pauses at random, is told to try once."""
+    storage = ObjectStorage(url, Limits(3.0, 0.0, tries=6 if method == "GET" else 1, backoff_seconds=0.1))
+    write(storage, "f", b"mine")
+    storage.make_directory("")
+    faults.rules.append(Rule(f"{method} .*/(f|target)$", ["503"] * 4))
+    if method == "GET":
+        assert storage.read("f", 9) == b"mine"
+    else:
+        storage.link("f", "target")
+        assert storage.read("target", 9) == b"mine"
+    pauses = faults.pauses(f"{method} .*/{'f' if method == 'GET' else 'target'}$")[:4]
+    assert all(pause >= least * 0.1 * 2**number for number, pause in enumerate(pauses)), pauses
+    assert len(pauses) == 4
+    assert pauses[0] < pauses[3]
+
+
 def test_one_of_many_writers_wins(url):
     stores = [ObjectStorage(url, LIMITS) for _ in range(8)]
     for number, storage in enumerate(stores):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.scale import DATASET, anonymous_bytes, make, measure
+from benchmarks.scale import DATASET, MANIFESTS, MEMORY, anonymous_bytes, make, manifest_bytes, measure
 from loaders import ShardDataset
 from shards import DamagedFile, ShardStore
 from shards.snapshot import CHECKED_FILES
@@ -22,8 +24,14 @@ def test_everything_that_is_measured_runs(root):
     assert anonymous_bytes() > 0
     found = measure(root)
     assert set(found) == {
-        "open", "plan full", "plan block", "resume full", "resume block", "many full", "memory"
+        "open", "plan full", "plan block", "resume full", "resume block", "many full", "memory",
+        "memory open",
     }  # fmt: skip
+
+
+def test_manifests_and_memory_are_those_of_the_cost_model(root):
+    assert manifest_bytes(Path(root)) == pytest.approx(MANIFESTS.of(40, 12_000), rel=0.05)
+    assert measure(root)["memory open"] * 1e6 == pytest.approx(MEMORY.of(40, 12_000), rel=0.5)
 
 
 def test_rows_lie_where_the_manifests_say(root):
