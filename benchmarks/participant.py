@@ -13,7 +13,10 @@ from benchmarks.harness import ROOT
 
 
 class Child:
-    """A participant in a process of its own that answers lines of JSON; started when it is first asked."""
+    """A participant in a process of its own that answers lines of JSON; started when it is first asked.
+
+    Between two commands the process and its workers are stopped: who is measured has the processors alone.
+    """
 
     def __init__(self, *command: object) -> None:
         self._arguments = [str(part) for part in command]
@@ -41,6 +44,7 @@ class Child:
                 env=self._environment(),
                 start_new_session=True,
             )
+        os.killpg(self._process.pid, signal.SIGCONT)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -49,6 +53,8 @@ class Child:
         answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
         if not line:
             self.close()
+        else:
+            os.killpg(self._process.pid, signal.SIGSTOP)
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer
