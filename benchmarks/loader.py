@@ -39,9 +39,9 @@ class Cast:
         self._directory = self.source = suite.directory / str(size)
         loader_data.make(self._directory, kind, size)
         self.dataset = loader_store.build(self._directory, kind)
-        warm(self._directory.rglob("*"))
         self._environments = _environments()
         self._children: list[Child] = []
+        self._folders: dict[Child, Path] = {}
         self.ours = self._child(sys.executable, "ours", self.dataset.parent)
         self.bare = self._child(sys.executable, "NumPy by hand", self._directory / "numpy")
         self.stock = self._child(sys.executable, "NumPy in DataLoader", self._directory / "numpy")
@@ -60,6 +60,7 @@ class Cast:
     def _child(self, python: str, name: str, folder: Path) -> Child:
         child = Child(python, "-m", "benchmarks.loader_child", name, self.kind, self._directory, folder)
         self._children.append(child)
+        self._folders[child] = folder
         return child
 
     def afresh(self, child: Child, **command: Any) -> Work:
@@ -91,8 +92,16 @@ class Cast:
         return found
 
     def epoch(self, child: Child, *, shuffle: bool, workers: int, **options: Any) -> Work:
-        """Give what measures an epoch of a participant."""
-        return lambda: child.ask(shuffle=shuffle, workers=workers, seconds=self.seconds, **options)
+        """Give what measures epochs of a participant, whose files the system may have dropped meanwhile."""
+        folders = [self._folders[child]]
+        if child in (self.bare, self.stock):
+            folders.append(self._directory / self.kind / "source")
+
+        def work() -> float:
+            warm(path for folder in folders for path in folder.rglob("*"))
+            return child.ask(shuffle=shuffle, workers=workers, seconds=self.seconds, **options)
+
+        return work
 
     def others(self, *, shuffle: bool) -> dict[str, Work | Absent]:
         """Give every peer's epoch, in one process and with two workers."""
