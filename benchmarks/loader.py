@@ -1,7 +1,8 @@
 """Loaders side by side: pictures, wide rows and ragged dicts, shuffled and in order.
 
 Every participant reads the same data from a warm page cache, in batches of 256 as torch tensors whose
-contents are touched, in a process of its own with one thread of torch. The limit is `np.take` from mapped
+contents are touched, in a process of its own with one thread of torch, which is stopped while others run; its
+files are read in order before its turn, as systems may drop what is idle. The limit is `np.take` from mapped
 arrays by hand, in one process. Peers are looked for in this environment, and in environments `.venv-bench*`
 beside it (`make bench-peers`), because MosaicML Streaming needs other versions; nothing is installed.
 `--kind NAME` runs one kind of data.

@@ -269,9 +269,10 @@ class LoaderIterator(Iterator[Batch]):
         began = time.perf_counter()
         if not self._ready:
             self._fill()
-        batch = self._ready.pop()
+        batch = self._ready[-1]
         if not self._is_finished:
             batch = self._loader._stage.finish(batch)
+        self._ready.pop()  # not before: a transform that fails leaves the batch where it is
         self._step += 1
         self._meter.waited(began)
         return batch

@@ -115,16 +115,23 @@ def test_a_transform_sees_one_batch_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_transform_that_fails_loses_no_place(tmp_path: Path) -> None:
-    path, _ = mixed(tmp_path)
+    path, values = mixed(tmp_path)
+    calls = 0
 
-    def fail(batch: dict[str, Any]) -> dict[str, Any]:
-        raise RuntimeError("no")
+    def fail_at_first(batch: dict[str, Any]) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("no")
+        return batch
 
-    loader = ShardDataset(path, split="train").loader(16, num_threads=1, transform=fail)
+    loader = ShardDataset(path, split="train").loader(16, num_threads=1, transform=fail_at_first)
     batches = iter(loader)
     with pytest.raises(RuntimeError, match="no"):
         next(batches)
     assert loader.state_dict()["position"] == 0
+    assert next(batches)["text"] == [values["text"][row] for row in values["train"][:16]]
+    assert loader.state_dict()["position"] == 16
     batches.close()
 
 
