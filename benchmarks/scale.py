@@ -171,6 +171,15 @@ def measure(root: str) -> dict[str, float]:
     return found
 
 
+def alone(root: Path) -> dict[str, float]:
+    """Measure in a process of its own, with a cold index."""
+    evict((root / names.data_directory(DATASET, names.SNAPSHOT, "all")).rglob("index.*"))
+    code = f"import json; from benchmarks.scale import measure; print(json.dumps(measure({str(root)!r})))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
 def manifest_bytes(root: Path) -> int:
     """Bytes of the manifests of all partitions."""
     directory = root / DATASET / ASSET / "manifests"
@@ -185,16 +194,8 @@ def main() -> int:
     )
     root = suite.directory / f"store-{num_partitions}"
     make(root, num_partitions, shards_a_partition, rows_a_shard)
-    code = f"import json; from benchmarks.scale import measure; print(json.dumps(measure({str(root)!r})))"
-
-    def run() -> dict[str, float]:
-        evict((root / names.data_directory(DATASET, names.SNAPSHOT, "all")).rglob("index.*"))
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        found: dict[str, float] = json.loads(done.stdout)
-        return found
-
-    run()  # once unmeasured, so that the manifests are in the page cache
-    runs = [run() for _ in range(ROUNDS)]
+    alone(root)  # once unmeasured, so that the manifests are in the page cache
+    runs = [alone(root) for _ in range(ROUNDS)]
 
     scale = f"{num_partitions * shards_a_partition * rows_a_shard:.0e} rows"
     for name, title, unit, goal in (

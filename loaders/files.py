@@ -19,6 +19,9 @@ from shards import ColumnReader
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 CHECKS = 8  # files looked at before and after each gather; all in turn where there are more
+CHECKS_A_MAP = (
+    2  # more for each file mapped since, where files are evicted: maps must go as fast as they come
+)
 FRESH_SECONDS = 1e-3  # a look that is no older counts as one before a gather
 
 
@@ -112,11 +115,14 @@ class FileWatch:
         self._place, self._reader, self._release = place, reader, release
         self._seen: list[tuple[int, str, tuple[int, int, int]]] = []
         self._next = 0
+        self._num_checks = CHECKS
         self._looked = 0.0
 
     def add(self, shard: int) -> None:
         """Remember the file of a shard that was just mapped."""
         path = self._place.file(self._reader, shard)
+        if self._place.evicts:
+            self._num_checks += CHECKS_A_MAP
         try:
             self._seen.append((shard, path, _identity(os.stat(path))))  # noqa: PTH116 - on the hot path below
         except FileNotFoundError:
@@ -167,9 +173,10 @@ class FileWatch:
         ShardChanged
             One is not the file that was mapped.
         """
-        first = self._next
-        self._next = first + CHECKS if first + CHECKS < len(self._seen) else 0
-        self._look(self._seen[first : first + CHECKS])
+        first, last = self._next, self._next + self._num_checks
+        self._num_checks = CHECKS
+        self._next = last if last < len(self._seen) else 0
+        self._look(self._seen[first:last])
         self._looked = time.monotonic()
 
     def _look(self, seen: Iterable[tuple[int, str, tuple[int, int, int]]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.scale import DATASET, MANIFESTS, MEMORY, anonymous_bytes, make, manifest_bytes, measure
+from benchmarks.scale import DATASET, MANIFESTS, MEMORY, alone, anonymous_bytes, make, manifest_bytes, measure
 from loaders import ShardDataset
 from shards import DamagedFile, ShardStore
 from shards.snapshot import CHECKED_FILES
@@ -31,7 +31,7 @@ def test_everything_that_is_measured_runs(root):
 
 def test_manifests_and_memory_are_those_of_the_cost_model(root):
     assert manifest_bytes(Path(root)) == pytest.approx(MANIFESTS.of(40, 12_000), rel=0.05)
-    assert measure(root)["memory open"] * 1e6 == pytest.approx(MEMORY.of(40, 12_000), rel=0.5)
+    assert alone(Path(root))["memory open"] * 1e6 == pytest.approx(MEMORY.of(40, 12_000), rel=0.5)
 
 
 def test_rows_lie_where_the_manifests_say(root):
