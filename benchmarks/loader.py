@@ -41,7 +41,6 @@ class Cast:
         loader_data.make(self._directory, kind, size)
         self.dataset = loader_store.build(self._directory, kind)
         self._environments = _environments()
-        self._children: list[Child] = []
         self._folders: dict[Child, Path] = {}
         self.ours = self._child(sys.executable, "ours", self.dataset.parent)
         self.bare = self._child(sys.executable, "NumPy by hand", self._directory / "numpy")
@@ -60,7 +59,6 @@ class Cast:
 
     def _child(self, python: str, name: str, folder: Path) -> Child:
         child = Child(python, "-m", "benchmarks.loader_child", name, self.kind, self._directory, folder)
-        self._children.append(child)
         self._folders[child] = folder
         return child
 
@@ -118,7 +116,7 @@ class Cast:
 
     def close(self) -> None:
         """End every process."""
-        for child in self._children:
+        for child in self._folders:
             child.close()
 
 

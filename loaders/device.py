@@ -107,7 +107,7 @@ class HostStage:
         self.feed, self.layout, self.schema, self.transform = feed, layout, schema, transform
 
     def make(self, group: Group) -> Ready:
-        """Apply fits, layout and transform; in a loader thread."""
+        """Apply fits and layout; in a loader thread."""
         batches = self._batches(group, group.dense)
         return Ready(batches, *_size(group, batches), self._is_finished(group))
 

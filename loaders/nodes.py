@@ -256,12 +256,13 @@ class _Codes:
 
     def places(self, shards: Shards, rows: Rows, present: cells.Present) -> Rows:
         """Give where the text of each row stands among those of its shard."""
-        here = np.flatnonzero(self._is_coded[np.broadcast_to(shards, rows.shape)])
+        shards = np.broadcast_to(shards, rows.shape)
+        here = np.flatnonzero(self._is_coded[shards])
         if not len(here):
             return rows
         found = rows.copy()
         within = None if present is None else present[here]
-        found[here] = self._gather(np.broadcast_to(shards, rows.shape)[here], rows[here], within)
+        found[here] = self._gather(shards[here], rows[here], within)
         return found
 
     def _gather(self, shards: Shards, rows: Rows, present: cells.Present) -> Rows:
