@@ -9,12 +9,13 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import xxhash
 
 from shards.errors import DamagedFile, NotFound, StorageError
 from shards.remote.client import Limits
 from shards.remote.spool import PART_BYTES
 from shards.remote.storage import ObjectStorage
-from shards.remote.transfer import RANGE_BYTES
+from shards.remote.transfer import FEW, RANGE_BYTES
 from tests.integration.remote.conftest import LIMITS
 from tests.integration.remote.proxy import Rule
 
@@ -35,6 +36,25 @@ def test_bytes_come_back(storage, data):
     assert storage.map("a/b/f", len(whole)) == whole
     assert b"".join(storage.pieces("a/b/f", len(whole))) == whole
     assert storage.read("a/b/f", len(whole)) == whole
+
+
+def test_of_many_downloads_some_come_in_order_and_are_hashed_as_they_come(storage, faults, tmp_path):
+    write(storage, "f", BIG)
+    rule = Rule("GET .*/f", ["cut_body"] * 4)
+    faults.rules.append(rule)
+
+    def download(number: int) -> str | None:
+        with (tmp_path / str(number)).open("wb") as file:
+            return storage.transfer.download("f", len(BIG), file.fileno())
+
+    with ThreadPoolExecutor(3 * FEW) as pool:
+        hashes = list(pool.map(download, range(3 * FEW)))
+    assert rule.hits == 4
+    assert all((tmp_path / str(number)).read_bytes() == BIG for number in range(3 * FEW))
+    assert set(hashes) <= {None, xxhash.xxh3_128_hexdigest(BIG)}
+    assert hashes.count(None) >= FEW
+    assert len(set(hashes)) == 2
+    assert download(0) is None
 
 
 def test_a_file_without_sync_is_not_there(storage):
