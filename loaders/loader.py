@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from loaders.options import Pace, choose_order, default_threads, num_processors,
 from loaders.plan import Plan, Ramp
 from loaders.pool import Pool
 from loaders.stats import LoaderStats, Meter
-from loaders.threads import Ahead
+from loaders.threads import Ahead, Once
 
 if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
@@ -258,7 +259,12 @@ class LoaderIterator(Iterator[Batch]):
         )
         helped = groups.size == 1 and loader._feed.is_copying and loader.num_threads < num_processors()
         self._ahead = Ahead(
-            work, groups.count(plan.num_steps), loader.num_threads, loader.prefetch, helped=helped
+            work,
+            groups.count(plan.num_steps),
+            loader.num_threads,
+            loader.prefetch,
+            helped=helped,
+            after=work.prepare,
         )
 
     def __next__(self) -> Batch:
@@ -323,9 +329,9 @@ class _Work:
         self._stretches = Ramp.at_least(max(RESOLVED_AT_ONCE // plan.batch_size, groups.size))
         # no methods of this object: it would hold itself, and its blocks, until the collector comes by
         resolve = partial(_resolve, feed, plan, epoch, self._stretches)
-        self._resolved = resolved = lru_cache(maxsize=ahead + 3)(resolve)
+        self._resolved = resolved = Once(resolve, ahead + 3)
         gathered = self._stretches.size > groups.size
-        self._narrow = lru_cache(maxsize=2)(lambda n: feed.narrow(resolved(n)[0]) if gathered else None)
+        self._narrow = Once(lambda n: feed.narrow(resolved(n)[0]) if gathered else None, 3)
         advised = min(ADVISED_BYTES // batch_bytes, self._stretches.size)
         self._advised = Ramp.at_least(max(advised, ahead * groups.size))
 
@@ -363,6 +369,13 @@ class _Work:
         ready = Ready.joined([self._stage.make(self._feed.group(*piece, narrow)) for piece in pieces])
         self._meter.gathered(time.perf_counter() - began)
         return ready
+
+    def prepare(self, number: int) -> None:
+        """Do what the stretch after that of a group needs first, unless that group is the very first."""
+        stretch = self._stretches.number(self._groups.start(number)) + 1
+        if stretch > 1 and self._stretches.start(stretch) < self._plan.num_steps:
+            with suppress(Exception):  # whoever needs it meets that again
+                self._narrow.prepare(stretch)
 
 
 def _resolve(feed: Feed, plan: Plan, epoch: int, stretches: Ramp, stretch: int) -> tuple[Resolved, list[int]]:

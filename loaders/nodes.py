@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from loaders import cells
 from loaders.errors import InvalidOption
-from loaders.runs import copy_runs, flat_index
+from loaders.runs import copy_equal_runs, copy_runs, flat_index
 from loaders.span import Buffer, Span, Spanned
 from shards import dictionaries
 
@@ -316,6 +316,10 @@ class _TextNode:
         self, parts: npt.NDArray[Any], first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]
     ) -> None:
         """Copy texts from `first` on to where they belong in `values`, which is zero."""
+        size = int(lengths[0]) if len(lengths) else 0
+        if size and bool((lengths == size).all()):  # numbers of documents, hashes: each is one element
+            copy_equal_runs(parts, first, size, values, int(bounds[1]))
+            return
         if len(values) > LONG_TEXT * len(first):
             copy_runs(parts, first, lengths, values, bounds[:-1])
             return

@@ -21,6 +21,46 @@ Result = TypeVar("Result")
 _live: weakref.WeakSet[Ahead[Any]] = weakref.WeakSet()
 
 
+class Once(Generic[Result]):
+    """The latest results of `work(number)`, each computed by one thread, for which others wait.
+
+    Parameters
+    ----------
+    work
+        What is computed.
+    num_kept
+        How many results are remembered.
+    """
+
+    def __init__(self, work: Callable[[int], Result], num_kept: int) -> None:
+        self._work, self._num_kept = work, num_kept
+        self._lock = threading.Lock()
+        self._kept: dict[int, Result] = {}
+
+    def __call__(self, number: int) -> Result:
+        """Give a result."""
+        found = self._kept  # replaced as a whole: who looks needs no lock
+        if number in found:
+            return found[number]
+        with self._lock:
+            return self._compute(number)
+
+    def prepare(self, number: int) -> None:
+        """Compute a result that will be asked for, unless another thread computes one."""
+        if number not in self._kept and self._lock.acquire(blocking=False):
+            try:
+                self._compute(number)
+            finally:
+                self._lock.release()
+
+    def _compute(self, number: int) -> Result:
+        found = self._kept
+        if number not in found:
+            latest = list(found.items())[1 - self._num_kept :]
+            found = self._kept = {**dict(latest), number: self._work(number)}
+        return found[number]
+
+
 class _Failed:
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -29,8 +69,16 @@ class _Failed:
 class _Crew(Generic[Result]):
     """What threads and the consumer share; the threads hold this and not `Ahead`."""
 
-    def __init__(self, work: Callable[[int], Result], num_jobs: int, num_ahead: int, helped: bool) -> None:
+    def __init__(
+        self,
+        work: Callable[[int], Result],
+        num_jobs: int,
+        num_ahead: int,
+        helped: bool,
+        after: Callable[[int], None] | None,
+    ) -> None:
         self._work, self._num_jobs, self._num_ahead, self._helped = work, num_jobs, num_ahead, helped
+        self._after = after
         self._changed = threading.Condition(threading.Lock())
         self._num_begun = self._num_taken = 0
         self._done: dict[int, Result | _Failed] = {}
@@ -41,7 +89,13 @@ class _Crew(Generic[Result]):
         with self._changed:
             while not self._stopped and self._num_begun < self._num_jobs:
                 if self._num_begun < self._num_taken + self._num_ahead:
-                    self._do_next()
+                    number = self._do_next()
+                    if self._after is not None:
+                        self._changed.release()
+                        try:
+                            self._after(number)
+                        finally:
+                            self._changed.acquire()
                 else:
                     self._changed.wait()
 
@@ -66,8 +120,8 @@ class _Crew(Generic[Result]):
             self._stopped = True
             self._changed.notify_all()
 
-    def _do_next(self) -> None:
-        """Do the next job; the caller holds the lock, which is free meanwhile."""
+    def _do_next(self) -> int:
+        """Do the next job and give its number; the caller holds the lock, which is free meanwhile."""
         number = self._num_begun
         self._num_begun += 1
         self._changed.release()
@@ -79,6 +133,7 @@ class _Crew(Generic[Result]):
         self._changed.acquire()
         self._done[number] = result
         self._changed.notify_all()
+        return number
 
 
 class Ahead(Generic[Result]):
@@ -97,6 +152,9 @@ class Ahead(Generic[Result]):
     helped
         Whether a consumer that would have to wait does the next job itself. For jobs that hardly hold the
         interpreter's lock, where there is a processor more than threads.
+    after
+        Called with the number of a job by the thread that did it, once its result can be taken; not by the
+        consumer.
 
     Notes
     -----
@@ -112,12 +170,13 @@ class Ahead(Generic[Result]):
         prefetch: int,
         *,
         helped: bool = False,
+        after: Callable[[int], None] | None = None,
     ) -> None:
         self._work, self._num_jobs = work, num_jobs
         self._next = 0
         self._process = os.getpid()
         num_threads = min(num_threads, num_jobs)
-        self._crew = _Crew(work, num_jobs, num_threads * prefetch, helped)
+        self._crew = _Crew(work, num_jobs, num_threads * prefetch + helped, helped, after)
         self._threads = [
             threading.Thread(target=self._crew.run, name=f"shardmill-loader-{number}", daemon=True)
             for number in range(num_threads)
@@ -154,11 +213,12 @@ class Ahead(Generic[Result]):
     def close(self) -> None:
         """End the threads; unread results are dropped."""
         self._next = self._num_jobs
-        if os.getpid() == self._process:
+        if self._threads and os.getpid() == self._process:  # without any, modules may be gone already
             self._crew.stop()
             for thread in self._threads:
                 if thread is not threading.current_thread():
                     thread.join()
+        self._threads = []
 
     def __del__(self) -> None:
         """End the threads."""

@@ -70,6 +70,24 @@ def test_a_shuffled_epoch(dataset: tuple[Path, list[Any]], num_threads: int) -> 
     assert sorted(map(repr, found)) == sorted(map(repr, given))
 
 
+@pytest.mark.parametrize("arrow_type", ["string", "large_string", "binary", "large_binary"])
+@pytest.mark.parametrize("size", [1, 24, 500])
+@pytest.mark.parametrize("null", [None, 777])
+def test_texts_of_one_length(tmp_path: Path, arrow_type: str, size: int, null: int | None) -> None:
+    given: list[Any] = [f"{number:0{size}x}"[-size:] for number in range(1000)]
+    if "binary" in arrow_type:
+        given = [value.encode() for value in given]
+    if null is not None:
+        given[null] = None
+    column = Column("value", "arrow", arrow_type=arrow_type, kind="text" if "str" in arrow_type else "binary")
+    columns = {"value": (column, pa.array(given, column.pyarrow_type))}
+    found = ShardDataset(write(tmp_path, columns, {"train": np.arange(1000)}, num_partitions=3))
+    order = np.random.default_rng(0).permutation(1000)
+    assert found.batch(order)["value"] == [given[row] for row in order]
+    assert found.batch(order[order != null])["value"] == [given[row] for row in order if row != null]
+    assert found.batch([999])["value"] == given[999:]
+
+
 def test_rows_share_the_objects_of_their_texts(tmp_path: Path) -> None:
     column = Column("value", "arrow", arrow_type="string", kind="text")
     columns = {"value": (column, pa.array(["a long text"] * 1000))}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from loaders.threads import Ahead
+from loaders.threads import Ahead, Once
 
 
 def names() -> list[str]:
@@ -73,3 +76,78 @@ def test_threads_are_no_further_ahead_than_they_may() -> None:
         assert len(begun) == taken + 6
         next(results)
     results.close()
+
+
+@pytest.mark.parametrize("helped", [False, True])
+def test_threads_go_on_to_what_comes_after_once_a_result_can_be_taken(helped: bool) -> None:
+    followed: list[tuple[int, str]] = []
+    may_go_on = threading.Event()
+
+    def after(job: int) -> None:
+        may_go_on.wait(10)
+        followed.append((job, threading.current_thread().name))
+
+    results = Ahead(lambda job: job, 20, 1, 2, helped=helped, after=after)
+    assert next(results) == 0  # although what comes after it is not done
+    may_go_on.set()
+    assert list(results) == list(range(1, 20))
+    assert all(name.startswith("shardmill-loader") for _, name in followed)
+    assert helped or [job for job, _ in followed] == list(range(20))
+
+
+def test_a_result_is_computed_by_one_thread_for_all() -> None:
+    computed: list[int] = []
+
+    def work(number: int) -> int:
+        computed.append(number)
+        time.sleep(0.02)
+        return number * number
+
+    once = Once(work, 3)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(once, [2] * 8)) == [4] * 8
+    assert computed == [2]
+    once.prepare(3)
+    assert once(3) == 9
+    assert computed == [2, 3]
+    assert [once(number) for number in (4, 5, 3, 2)] == [16, 25, 9, 4]
+    assert computed == [2, 3, 4, 5, 2]  # the oldest was forgotten
+
+
+def test_preparing_gives_way_to_who_computes() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work(number: int) -> int:
+        begun.set()
+        may_end.wait(10)
+        return number
+
+    once = Once(work, 2)
+    thread = threading.Thread(target=once, args=[1])
+    thread.start()
+    assert begun.wait(10)
+    once.prepare(2)  # returns at once
+    may_end.set()
+    thread.join()
+    assert once._kept == {1: 1}
+
+
+def test_a_failed_computation_is_tried_again() -> None:
+    failures = [OSError("now")]
+
+    def work(number: int) -> int:
+        if failures:
+            raise failures.pop()
+        return number
+
+    once = Once(work, 2)
+    with pytest.raises(OSError, match="now"):
+        once(1)
+    assert once(1) == 1
+
+
+def test_an_iterator_that_outlives_modules_says_nothing() -> None:
+    code = "import torch; from loaders import threads; kept = threads.Ahead(lambda job: job, 9, 2, 2)"
+    code += "; next(kept); torch.kept = kept, torch, threads"  # ends only when modules are gone
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
