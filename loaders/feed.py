@@ -159,7 +159,7 @@ class DatasetFeed:
         """Bytes of an average row as it is handed out, without what is only viewed."""
         fitted = self._opened.fitted if self._apply_fits else ()
         return sum(
-            column.row_bytes
+            column.row_bytes * self._forms.weight(column.column)
             for name, column in self._opened.columns.items()
             if not self._stay or name in fitted or not isinstance(column, DenseColumn)
         )
@@ -236,9 +236,9 @@ class DatasetFeed:
                     batch[name] = part
                 continue
             with column.watch.copying():
-                for batch, (start, stop) in zip(batches, edges, strict=True):
-                    cut = group.cells[name].slice(start, stop) if len(sizes) > 1 else group.cells[name]
-                    batch.update(forms.deliver(column.column, cut, self._forms, self._pool))
+                made = forms.deliver(column.column, group.cells[name], edges, self._forms, self._pool)
+            for batch, members in zip(batches, made, strict=True):
+                batch.update(members)
         return batches
 
     def advises(self) -> bool:

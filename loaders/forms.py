@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +22,7 @@ Batch: TypeAlias = "dict[str, Any]"
 RAGGED = ("padded", "nested", "flat")
 RECORDS = ("dict", "columns", "arrow")
 IMAGES = ("list", "padded")
+PADDED = 4  # times the bytes of lists, about, that they take once they are filled up
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class Forms:
             if getattr(self, name) not in allowed:
                 raise InvalidOption(f"{name}={getattr(self, name)!r}; allowed: {', '.join(allowed)}")
 
+    def weight(self, column: Column) -> int:
+        """About how many times its stored bytes a column takes as it is handed out."""
+        return PADDED if self.ragged == "padded" and column.kind == "list" else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -70,8 +76,24 @@ def _made(value: Any) -> Any:
     return finished(value) if isinstance(value, dict) else value
 
 
-def deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
-    """Turn the cells of one column into members of a batch, by name; `finished` makes the rest."""
+def deliver(
+    column: Column, found: cells.Cells, edges: Sequence[tuple[int, int]], forms: Forms, pool: Pool
+) -> list[Batch]:
+    """Turn the cells of one column into members of batches, by name; `finished` makes the rest.
+
+    Parameters
+    ----------
+    edges
+        The rows of each batch, one behind the other: first, and after the last.
+    """
+    if isinstance(found, cells.Runs) and forms.ragged == "padded" and column.kind != "image":
+        return _padded_runs(column.name, found, edges, pool)
+    if len(edges) == 1:
+        return [_deliver(column, found, forms, pool)]
+    return [_deliver(column, found.slice(*edge), forms, pool) for edge in edges]
+
+
+def _deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
     name = column.name
     if column.kind == "image":
         return _images(column, found, forms, pool)
@@ -84,8 +106,6 @@ def deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Bat
     if isinstance(found, cells.FixedList):
         return {name: _fixed_list(found)}
     if isinstance(found, cells.Runs):
-        if forms.ragged == "padded":
-            return _padded_runs(name, found, pool)
         found = found.gathered()
     depth = _depth(found)
     if depth == 0:
@@ -182,12 +202,23 @@ def _padded(name: str, found: cells.Ragged, pool: Pool) -> Batch:
     return {name: tensor, **batch}
 
 
-def _padded_runs(name: str, found: cells.Runs, pool: Pool) -> Batch:
-    """Copy each list once, from where it is mapped to where it is wanted."""
-    width = int(found.lengths.max(initial=0))
-    tensor, padded = pool.zeros((len(found), width), found.source.dtype)
-    copy_runs(found.source, found.starts, found.lengths, padded, np.arange(len(found)) * width)
-    return {name: tensor, f"{name}__lengths": torch.from_numpy(found.lengths)}
+def _padded_runs(name: str, found: cells.Runs, edges: Sequence[tuple[int, int]], pool: Pool) -> list[Batch]:
+    """Copy the lists of all batches once, from where they are mapped to where they are wanted."""
+    lengths = found.lengths
+    widths = [int(lengths[low:high].max(initial=0)) for low, high in edges]
+    sizes = [high - low for low, high in edges]
+    areas = [size * width for size, width in zip(sizes, widths, strict=True)]
+    whole, padded = pool.zeros((sum(areas),), found.source.dtype)
+    steps = np.repeat(widths, sizes)
+    copy_runs(found.source, found.starts, lengths, padded, np.cumsum(steps) - steps)
+    tensors = zip(whole.split(areas), sizes, widths, edges, strict=True)
+    return [
+        {
+            name: tensor.view(size, width),
+            f"{name}__lengths": torch.from_numpy(lengths[low:high]),
+        }
+        for tensor, size, width, (low, high) in tensors
+    ]
 
 
 def _add_lengths(
@@ -219,7 +250,7 @@ def _pad(
         here = np.arange(width) < lengths[:, None]
         out[here] = values
         return
-    copy_runs(values, bounds[:-1], lengths, out, np.arange(len(lengths)) * width)
+    copy_runs(values, bounds[:-1], lengths, out.reshape(-1), np.arange(len(lengths)) * width)
 
 
 def _images(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:

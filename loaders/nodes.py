@@ -15,16 +15,14 @@ import pyarrow as pa
 
 from loaders import cells
 from loaders.errors import InvalidOption
-from loaders.runs import copy_equal_runs, copy_runs, flat_index
+from loaders.runs import copy_runs, flat_index
 from loaders.span import Buffer, Span, Spanned
 from shards import dictionaries
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Shards: TypeAlias = "npt.NDArray[np.int64] | int"
 
-LONG = 32  # elements of an average list from which on each list is copied by itself
-LONG_TEXT = 128  # bytes of an average text, likewise
-TEXTS_AT_ONCE = 1024  # so that the index of their bytes stays in the processor's cache
+LONG = 32  # elements of an average list from which on lists are not copied before their form is known
 
 
 class Node(Protocol):
@@ -309,30 +307,8 @@ class _TextNode:
         values = np.zeros(int(bounds[-1]), np.uint8)
         span = self._bytes.span
         if span is not None:
-            self._copy(span.parts, span.starts[shards] + starts, lengths, bounds, values)
+            copy_runs(span.parts, span.starts[shards] + starts, lengths, values, bounds[:-1])
         return cells.Text(values, bounds, present, self._is_string)
-
-    def _copy(
-        self, parts: npt.NDArray[Any], first: Rows, lengths: Rows, bounds: Rows, values: npt.NDArray[np.uint8]
-    ) -> None:
-        """Copy texts from `first` on to where they belong in `values`, which is zero."""
-        size = int(lengths[0]) if len(lengths) else 0
-        if size and bool((lengths == size).all()):  # numbers of documents, hashes: each is one element
-            copy_equal_runs(parts, first, size, values, int(bounds[1]))
-            return
-        if len(values) > LONG_TEXT * len(first):
-            copy_runs(parts, first, lengths, values, bounds[:-1])
-            return
-        for start in range(0, len(first), TEXTS_AT_ONCE):
-            stop = min(start + TEXTS_AT_ONCE, len(first))
-            low, high = int(bounds[start]), int(bounds[stop])
-            edges = bounds[start : stop + 1] - low
-            index = flat_index(first[start:stop], edges)
-            gaps = edges[1:] - 1 if self._is_string else edges[:0]
-            index[gaps] = 0  # any byte that is mapped
-            copied = np.take(parts, index, mode="clip")
-            copied[gaps] = 0
-            values[low:high] = copied
 
 
 class _ListNode:
