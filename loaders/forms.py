@@ -211,7 +211,7 @@ def _padded_runs(name: str, found: cells.Runs, edges: Sequence[tuple[int, int]],
     whole, padded = pool.zeros((sum(areas),), found.source.dtype)
     steps = np.repeat(widths, sizes)
     copy_runs(found.source, found.starts, lengths, padded, np.cumsum(steps) - steps)
-    tensors = zip(whole.split(areas), sizes, widths, edges, strict=True)
+    tensors = zip(torch.split(whole, areas), sizes, widths, edges, strict=True)
     return [
         {
             name: tensor.view(size, width),
