@@ -2,7 +2,7 @@
 
 The store is a directory of shards behind nginx: it answers the GET requests of S3 by `sendfile`, takes little
 from the processors that it shares with what is measured, and can give every connection a bound as object
-stores have one.
+stores have one. For a link of 10 Gbit/s it runs in a network namespace behind a token bucket (needs root).
 
 The goal is measured against the fastest plain download that ends with the files on the same disk, because a
 job has to have them somewhere: whole objects in eight threads, ranges, sixteen at once, or boto3's transfer
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +40,7 @@ ROW_BYTES = 128 * 128 * 3
 SHARD_BYTES = 16 << 20
 BATCH = 256
 NUM_OBJECTS = 8  # whole objects that are downloaded at once
+LINK_GBIT = 10
 CONNECTION_MB = 40  # a second of one connection, where they are bound; object stores give 40 to 90
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SETTINGS = """
@@ -49,15 +50,47 @@ http {{
     access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
     client_body_temp_path {place}/b; proxy_temp_path {place}/p; fastcgi_temp_path {place}/f;
     uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
-    server {{ listen 127.0.0.1:{ports[0]}; root {root}; }}
-    server {{ listen 127.0.0.1:{ports[1]}; root {root}; limit_rate {rate}m; }}
+    server {{ listen {host}:{ports[0]}; root {root}; }}
+    server {{ listen {host}:{ports[1]}; root {root}; limit_rate {rate}m; }}
 }}
+"""
+NEAR, FAR = "198.18.0.1", "198.18.0.2"  # of the range for benchmarks, RFC 2544
+LINK = """
+ip netns add {space}
+ip link add {near} type veth peer name {far} netns {space}
+ip addr add {NEAR}/30 dev {near}
+ip link set {near} up
+ip -n {space} addr add {FAR}/30 dev {far}
+ip -n {space} link set {far} up
+tc -n {space} qdisc add dev {far} root tbf rate {gbit}gbit burst 4m latency 50ms
 """
 
 
 @contextmanager
-def servers(root: Path) -> Iterator[tuple[int, int]]:
-    """Two ports that serve the buckets below `root`: one as fast as it goes, one bound a connection."""
+def link() -> Iterator[list[str]]:
+    """Yield a command that runs others at the far end of a link, whose address is `FAR`."""
+    space = f"shards-{os.getpid()}"
+    names = {"space": space, "near": f"sn{os.getpid()}", "far": f"sf{os.getpid()}", "NEAR": NEAR, "FAR": FAR}
+    try:
+        for line in LINK.format(**names, gbit=LINK_GBIT).split("\n"):
+            subprocess.run(line.split() or ["true"], check=True)
+        yield ["ip", "netns", "exec", space]
+    finally:
+        subprocess.run(["ip", "netns", "delete", space], check=False)
+
+
+def no_link() -> str | None:
+    """Say why there can be no link."""
+    if os.geteuid() != 0:
+        return "needs root, to make a network namespace"
+    if not (shutil.which("ip") and shutil.which("tc")):
+        return "needs the commands ip and tc (Debian: iproute2)"
+    return None
+
+
+@contextmanager
+def servers(root: Path, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield two addresses that serve the buckets below `root`: as fast as it goes, and bound a connection."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = (probes[0].getsockname()[1], probes[1].getsockname()[1])
     for probe in probes:
@@ -66,30 +99,32 @@ def servers(root: Path) -> Iterator[tuple[int, int]]:
         settings = Path(place, "nginx.conf")
         user = "user root;" if os.geteuid() == 0 else ""
         settings.write_text(
-            SETTINGS.format(place=place, ports=ports, root=root, rate=CONNECTION_MB, user=user)
+            SETTINGS.format(
+                place=place, host=host, ports=ports, root=root.absolute(), rate=CONNECTION_MB, user=user
+            )
         )
-        process = subprocess.Popen([str(NGINX), "-e", f"{place}/errors", "-c", str(settings)])
+        process = subprocess.Popen([*prefix, str(NGINX), "-e", f"{place}/errors", "-c", str(settings)])
         try:
             deadline = time.monotonic() + 30
-            while any(not _answers(port) for port in ports):
+            while any(not _answers(host, port) for port in ports):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"nginx did not start: {Path(place, 'errors').read_text()}")
                 time.sleep(0.05)
-            yield ports
+            yield f"http://{host}:{ports[0]}", f"http://{host}:{ports[1]}"
         finally:
             process.terminate()
             process.wait()
 
 
-def _answers(port: int) -> bool:
+def _answers(host: str, port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
-def use(port: int) -> None:
-    """Let clients that are opened from now on talk to this port."""
+def use(address: str) -> None:
+    """Let clients that are opened from now on talk to this server."""
     os.environ.update(
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+        AWS_ENDPOINT_URL=address,
         AWS_ACCESS_KEY_ID="bench",
         AWS_SECRET_ACCESS_KEY="bench",
         AWS_REGION="us-east-1",
@@ -242,25 +277,34 @@ def main() -> int:
         runs.append(Run(suite.directory, f"{name}_{num_rows}", num_rows))
         write(runs[-1].store, runs[-1].dataset, num_rows)
     small, large = runs
-    with servers(suite.directory / "store") as ports:
-        for port, how, limit in (
-            (ports[0], "as fast as it goes; the limit keeps nothing", small.to_memory),
-            (ports[1], f"{CONNECTION_MB} MB/s a connection", None),
-        ):
-            use(port)
-            suite.leg(
-                f"one epoch in blocks, cold cache, server {how}",
-                unit="samples/s",
-                ours=small.cold,
-                limit=limit,
-                peers={
-                    "ranges": small.ranges,
-                    "objects": small.objects,
-                    "boto3": requires("boto3", small.boto3),
-                },
-                goals={"vs_best_peer": ">= 0.9"},
-            )
-        use(ports[0])
+    store = suite.directory / "store"
+
+    def cold(how: str, **more: Any) -> None:
+        suite.leg(
+            f"one epoch in blocks, cold cache, server {how}",
+            unit="samples/s",
+            ours=small.cold,
+            peers={
+                "ranges": small.ranges,
+                "objects": small.objects,
+                "boto3": requires("boto3", small.boto3),
+            },
+            goals={"vs_best_peer": ">= 0.9"},
+            **more,
+        )
+
+    reason = no_link()
+    if reason is not None:
+        suite.skip(f"one epoch in blocks, cold cache, server behind {LINK_GBIT} Gbit/s", reason)
+    else:
+        with link() as prefix, servers(store, FAR, prefix) as (fast, _):
+            use(fast)
+            cold(f"behind {LINK_GBIT} Gbit/s")
+    with servers(store) as (fast, bound):
+        use(bound)
+        cold(f"{CONNECTION_MB} MB/s a connection")
+        use(fast)
+        cold("on the same processors, unbound; the limit keeps nothing", limit=small.to_memory)
         suite.leg(
             "one epoch in blocks, warm cache; the limit reads a local store",
             unit="samples/s",

@@ -113,6 +113,7 @@ class Fetcher:
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
         self._slow = threading.Event()
+        self._slow.set()  # until the first file has come
         self._process = -1
 
     def __getstate__(self) -> dict[str, Any]:

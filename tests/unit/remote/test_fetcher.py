@@ -25,7 +25,8 @@ class Source:
     def open(self, path: str, size_bytes: int, xxh3_128: str) -> int:
         with self.lock:
             self.now += 1
-            self.most = max(self.most, self.now)
+            if self.done >= 2 * NUM_FETCHERS:  # those that begin before the first is done, and their next
+                self.most = max(self.most, self.now)
         time.sleep(self.seconds)
         with self.lock:
             self.now -= 1
