@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def test_what_a_schedule_launches_goes_through_the_queue_into_postgres(
             arguments = [Path(sys.executable).with_name("dagster"), *command.split()[1:]]
             subprocess.run(arguments, env=production.environment, check=True, capture_output=True)
         with production as deployment:
-            assert deployment.graphql(POOLS)["instance"]["concurrencyLimits"] == [
+            limits = deployment.graphql(POOLS)["instance"]["concurrencyLimits"]
+            assert sorted(limits, key=itemgetter("concurrencyKey")) == [
                 {"concurrencyKey": "images", "limit": 2, "usingDefaultLimit": False},
                 {"concurrencyKey": "mongo", "limit": 2, "usingDefaultLimit": False},
             ]
