@@ -54,7 +54,7 @@ class ShardLoader:
         Leave out the samples that do not fill a batch on every rank. Without, they are shared out evenly.
     num_threads
         Threads that gather; 0 gathers in the calling thread. By default one less than there are processors
-        for this rank, 1 to 4.
+        for this rank, 1 to 4; more than that are not begun where batches are copies of wide rows.
     prefetch
         Groups of batches that each thread may be ahead.
     device
@@ -257,11 +257,14 @@ class LoaderIterator(Iterator[Batch]):
         work = _Work(
             loader._feed, loader._stage, loader._meter, plan, epoch, groups, max(loader.num_threads, 1)
         )
-        helped = groups.size == 1 and loader._feed.is_copying and loader.num_threads < num_processors()
+        num_threads = loader.num_threads
+        helped = groups.size == 1 and loader._feed.is_copying and num_threads > 0 and num_processors() > 1
+        if helped:  # the last processor is the loop's, which copies as well while it would wait
+            num_threads = min(num_threads, num_processors() - 1)
         self._ahead = Ahead(
             work,
             groups.count(plan.num_steps),
-            loader.num_threads,
+            num_threads,
             loader.prefetch,
             helped=helped,
             after=work.prepare,
