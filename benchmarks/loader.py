@@ -42,6 +42,7 @@ class Cast:
         self.dataset = loader_store.build(self._directory, kind)
         self._environments = _environments()
         self._folders: dict[Child, Path] = {}
+        self._fresh: set[Child] = set()
         self.ours = self._child(sys.executable, "ours", self.dataset.parent)
         self.bare = self._child(sys.executable, "NumPy by hand", self._directory / "numpy")
         self.stock = self._child(sys.executable, "NumPy in DataLoader", self._directory / "numpy")
@@ -97,7 +98,11 @@ class Cast:
             folders.append(self._directory / self.kind / "source")
 
         def work() -> float:
-            warm(path for folder in folders for path in folder.rglob("*"))
+            files = [path for folder in folders for path in folder.rglob("*")]
+            if child not in self._fresh:  # what an earlier run read at random lies in small pages
+                self._fresh.add(child)
+                evict(files)
+            warm(files)
             return child.ask(shuffle=shuffle, workers=workers, seconds=self.seconds, **options)
 
         return work
