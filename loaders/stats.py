@@ -48,7 +48,7 @@ class LoaderStats:
     def __str__(self) -> str:
         """One line: rates, and who waited."""
         if self.wait_share > 0.05:
-            verdict = "the training loop waits for data; try more num_threads"
+            verdict = "the training loop waits for data; more num_threads help where processors are idle"
         else:
             verdict = "the loader waits for the training loop"
         return (
