@@ -262,20 +262,10 @@ def _cold(suite: Suite, cast: Cast) -> None:
     plain = cold(cast.bare, True, 0)
     disk: dict[str, Work | Absent] = {"the disk, in order": read}
     goals: Any = {"vs_limit": ">= 1.1"}
-
     for threads in (1, 2):
         ours = cold(cast.ours, True, threads)
         leg = f"images shuffled, cold, {threads} threads"
-        suite.leg(
-            leg,
-            unit="samples/s",
-            ours=ours,
-            limit=plain,
-            peers=disk,
-            goals=goals,
-            warm_up=False,
-            rounds=suite.rounds,
-        )
+        suite.leg(leg, unit="samples/s", ours=ours, limit=plain, peers=disk, goals=goals, warm_up=False)
     suite.leg(
         "images block shuffled, cold, 2 threads",
         unit="samples/s",
@@ -283,7 +273,6 @@ def _cold(suite: Suite, cast: Cast) -> None:
         limit=plain,
         peers=disk,
         warm_up=False,
-        rounds=suite.rounds,
     )
 
 

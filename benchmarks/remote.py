@@ -73,8 +73,8 @@ def link() -> Iterator[list[str]]:
     space = f"shards-{os.getpid()}"
     names = {"space": space, "near": f"sn{os.getpid()}", "far": f"sf{os.getpid()}", "NEAR": NEAR, "FAR": FAR}
     try:
-        for line in LINK.format(**names, gbit=LINK_GBIT).split("\n"):
-            subprocess.run(line.split() or ["true"], check=True)
+        for line in LINK.format(**names, gbit=LINK_GBIT).strip().splitlines():
+            subprocess.run(line.split(), check=True)
         yield ["ip", "netns", "exec", space]
     finally:
         subprocess.run(["ip", "netns", "delete", space], check=False)

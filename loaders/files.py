@@ -19,9 +19,7 @@ from shards import ColumnReader
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 CHECKS = 8  # files looked at before and after each gather; all in turn where there are more
-CHECKS_A_MAP = (
-    2  # more for each file mapped since, where files are evicted: maps must go as fast as they come
-)
+CHECKS_A_MAP = 2  # more for each map made since, where files are evicted: maps go as fast as they come
 FRESH_SECONDS = 1e-3  # a look that is no older counts as one before a gather
 
 
