@@ -12,13 +12,17 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from loaders.errors import ForeignIterator
 
 Result = TypeVar("Result")
 
-_live: weakref.WeakSet[Ahead[Any]] = weakref.WeakSet()
+NAME = "shardmill-loader"  # of threads
+
+_live: weakref.WeakKeyDictionary[threading.Thread, _Crew[Any]] = weakref.WeakKeyDictionary()
 
 
 class Once(Generic[Result]):
@@ -67,7 +71,12 @@ class _Failed:
 
 
 class _Crew(Generic[Result]):
-    """What threads and the consumer share; the threads hold this and not `Ahead`."""
+    """What threads and the consumer share; the threads hold this and not `Ahead`.
+
+    A permit allows one job to be begun; False in place of one ends every thread. Queues are all that threads
+    wait for: whatever the garbage collector ends, in the middle of whichever thread, can be told by `put`,
+    which takes no lock that this thread may hold.
+    """
 
     def __init__(
         self,
@@ -77,63 +86,61 @@ class _Crew(Generic[Result]):
         helped: bool,
         after: Callable[[int], None] | None,
     ) -> None:
-        self._work, self._num_jobs, self._num_ahead, self._helped = work, num_jobs, num_ahead, helped
-        self._after = after
-        self._changed = threading.Condition(threading.Lock())
-        self._num_begun = self._num_taken = 0
+        self._work, self._after, self._helped = work, after, helped
+        self._numbers = iter(range(num_jobs))
+        self._permits: SimpleQueue[bool] = SimpleQueue()
+        for _ in range(num_ahead):
+            self._permits.put(True)
+        self._results: SimpleQueue[tuple[int, Result | _Failed]] = SimpleQueue()
+        self._is_stopped = False
+        # of the consumer
         self._done: dict[int, Result | _Failed] = {}
-        self._stopped = False
+        self._num_owed = 0  # permits for jobs that the consumer did without one
 
     def run(self) -> None:
         """Do jobs until there are no more; what each thread runs."""
-        with self._changed:
-            while not self._stopped and self._num_begun < self._num_jobs:
-                if self._num_begun < self._num_taken + self._num_ahead:
-                    number = self._do_next()
-                    if self._after is not None:
-                        self._changed.release()
-                        try:
-                            self._after(number)
-                        finally:
-                            self._changed.acquire()
-                else:
-                    self._changed.wait()
+        while self._permits.get() and not self._is_stopped:
+            number = next(self._numbers, None)
+            if number is None:
+                break
+            self._results.put((number, self._do(number)))
+            if self._after is not None:
+                self._after(number)
+        self._permits.put(False)  # for the next thread
 
-    def take(self) -> Result | _Failed:
-        """Give the next result; do what comes after it while it is not there."""
-        with self._changed:
-            may_help = self._helped
-            while self._num_taken not in self._done:
-                if may_help and self._num_begun < self._num_jobs:
-                    self._do_next()
-                    may_help = False  # what is due has had time enough, and must not wait for more
-                else:
-                    self._changed.wait()
-            result = self._done.pop(self._num_taken)
-            self._num_taken += 1
-            self._changed.notify_all()
-            return result
+    def take(self, number: int) -> Result | _Failed:
+        """Give a result, each in its turn; do the job that comes next once, if that would mean to wait."""
+        self._receive(wait=False)
+        if self._helped and number not in self._done:
+            mine = next(self._numbers, None)
+            if mine is not None:
+                self._done[mine] = self._do(mine)
+                self._num_owed += 1
+        while number not in self._done:
+            self._receive(wait=True)
+        if self._num_owed:
+            self._num_owed -= 1
+        else:
+            self._permits.put(True)
+        return self._done.pop(number)
 
     def stop(self) -> None:
         """Have threads end when what they do now is done."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        self._is_stopped = True
+        self._permits.put(False)
 
-    def _do_next(self) -> int:
-        """Do the next job and give its number; the caller holds the lock, which is free meanwhile."""
-        number = self._num_begun
-        self._num_begun += 1
-        self._changed.release()
-        result: Result | _Failed
+    def _receive(self, *, wait: bool) -> None:
+        with suppress(Empty):
+            while True:
+                number, result = self._results.get(block=wait)
+                self._done[number] = result
+                wait = False
+
+    def _do(self, number: int) -> Result | _Failed:
         try:
-            result = self._work(number)
+            return self._work(number)
         except BaseException as error:  # whatever it is, the consumer must get it
-            result = _Failed(error)
-        self._changed.acquire()
-        self._done[number] = result
-        self._changed.notify_all()
-        return number
+            return _Failed(error)
 
 
 class Ahead(Generic[Result]):
@@ -158,8 +165,9 @@ class Ahead(Generic[Result]):
 
     Notes
     -----
-    An error in a job is raised where its result would have come. For one consumer. `close` ends the threads;
-    it is called when the object is no longer used and when the interpreter ends. Not usable after fork.
+    An error in a job is raised where its result would have come. For one consumer. `close` ends the threads
+    and waits for them, as the end of the interpreter does; when the object is no longer used they end after
+    the job at hand. Not usable after fork.
     """
 
     def __init__(
@@ -178,11 +186,10 @@ class Ahead(Generic[Result]):
         num_threads = min(num_threads, num_jobs)
         self._crew = _Crew(work, num_jobs, num_threads * prefetch + helped, helped, after)
         self._threads = [
-            threading.Thread(target=self._crew.run, name=f"shardmill-loader-{number}", daemon=True)
+            threading.Thread(target=self._crew.run, name=f"{NAME}-{number}", daemon=True)
             for number in range(num_threads)
         ]
-        if self._threads:
-            _live.add(self)
+        _live.update(dict.fromkeys(self._threads, self._crew))
         for thread in self._threads:
             thread.start()
 
@@ -204,28 +211,27 @@ class Ahead(Generic[Result]):
                 f"this iterator belongs to process {self._process}, its threads do not live in process "
                 f"{os.getpid()}; make a new iterator after fork"
             )
-        result = self._crew.take()
+        result = self._crew.take(number)
         if isinstance(result, _Failed):
             self.close()
             raise result.error
         return result
 
     def close(self) -> None:
-        """End the threads; unread results are dropped."""
+        """End the threads; there are no more results."""
         self._next = self._num_jobs
-        if self._threads and os.getpid() == self._process:  # without any, modules may be gone already
-            self._crew.stop()
-            for thread in self._threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+        self._crew.stop()
+        for thread in self._threads:
+            thread.join()
         self._threads = []
 
     def __del__(self) -> None:
-        """End the threads."""
-        self.close()
+        """Let the threads end, without waiting: this may be one of them, or hold what they wait for."""
+        self._crew.stop()
 
 
 @atexit.register
-def _close_all() -> None:
-    for ahead in list(_live):
-        ahead.close()
+def _end_all() -> None:
+    for thread, crew in list(_live.items()):
+        crew.stop()
+        thread.join()

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from shards import marks
@@ -42,7 +43,8 @@ class Lease:
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self.name = secrets.token_hex(16)
         self._expires_at = 0.0
-        self._stop = threading.Event()
+        self._is_released = False
+        self._woken: SimpleQueue[None] = SimpleQueue()  # unlike an event, may be told by a finalizer
         try:
             directories.ensure(marks.directory(dataset, "lease"))
             mark = self._renew()
@@ -54,7 +56,7 @@ class Lease:
                     if number not in catalog.versions(dataset, asset, key):
                         raise NotFound(f"{dataset}/{asset}[{key}] version {number}: collected")
         except BaseException:
-            self.release()
+            self._remove()
             raise
         self._thread = threading.Thread(target=self._keep, name=f"lease-{self.name[:8]}", daemon=True)
         self._thread.start()
@@ -67,26 +69,33 @@ class Lease:
         return mark
 
     def _keep(self) -> None:
-        while not self._stop.wait(self._ttl_seconds / 3):
-            if time.time() >= self._expires_at:
-                return
+        self._sleep()
+        while not self._is_released and time.time() < self._expires_at:
             with contextlib.suppress(OSError):  # tried again until the lease has expired
                 self._renew()
+            self._sleep()
+        self._remove()
+
+    def _sleep(self) -> None:
+        with contextlib.suppress(Empty):
+            self._woken.get(timeout=self._ttl_seconds / 3)
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            marks.remove(self._storage, self._dataset, "lease", self.name)
 
     def check(self) -> None:
         """Raise LeaseLost when the lease could not be renewed in time or was released."""
-        if self._stop.is_set() or time.time() >= self._expires_at:
+        if self._is_released or time.time() >= self._expires_at:
             raise LeaseLost(f"{self._dataset}: lease {self.name} has ended; what it held may be collected")
 
     def release(self) -> None:
         """End the lease; harmless when it has ended."""
-        if not self._stop.is_set():
-            self._stop.set()
-            thread = getattr(self, "_thread", None)
-            if thread is not None:
-                thread.join()
-            with contextlib.suppress(OSError):
-                marks.remove(self._storage, self._dataset, "lease", self.name)
+        if not self._is_released:
+            self._is_released = True
+            self._woken.put(None)
+            if self._thread is not threading.current_thread():  # where the garbage collector may release it
+                self._thread.join()
 
     def __enter__(self) -> Lease:
         """Give the lease."""

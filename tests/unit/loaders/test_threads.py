@@ -8,9 +8,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from loaders import threads
 from loaders.threads import Ahead, Once
 
 
@@ -47,12 +50,56 @@ def test_an_error_comes_where_its_result_would(helped: bool, failing: int) -> No
         assert not names()
 
 
+def wait_for_end() -> None:
+    deadline = time.monotonic() + 20
+    while names() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not names()
+
+
 def test_threads_end_with_what_they_work_for() -> None:
     results = Ahead(lambda job: job, 1000, 3, 2)
     next(results)
     del results
-    gc.collect()
-    assert not names()
+    wait_for_end()
+
+
+@pytest.mark.parametrize("num_lines", range(0, 40, 3))
+def test_a_thread_may_collect_what_it_works_for(num_lines: int) -> None:
+    """Wherever in its own code a thread is when the garbage collector runs in it."""
+    is_lost, has_collected = threading.Event(), threading.Event()
+    lines: list[int] = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename != threads.__file__:
+            return None
+        if is_lost.is_set() and event == "line" and not has_collected.is_set():
+            lines.append(frame.f_lineno)
+            if len(lines) > num_lines:
+                has_collected.set()
+                gc.collect()
+        return trace
+
+    gc.disable()
+    gc.freeze()  # what there was is not looked at, which is quick
+    threading.settrace(trace)
+    try:
+        results = Ahead(lambda job: job, 10**6, 2, 2, helped=True)
+        take = results._crew.take
+        assert take(0) == 0
+        cycle: list[Any] = [results]
+        cycle.append(cycle)
+        del results, cycle
+        is_lost.set()
+        number = 1
+        while not has_collected.is_set():
+            assert take(number) == number
+            number += 1
+        wait_for_end()
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type]
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_a_consumer_that_would_wait_does_a_job() -> None:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from shards import (
     NotFound,
     Provenance,
     ShardStore,
+    marks,
 )
 from tests.unit.shards.dataset import DATASET, NUM_ROWS, build
 
@@ -224,6 +226,26 @@ def test_a_lease_holds_until_it_is_released(store: ShardStore) -> None:
     with pytest.raises(NotFound):
         store.lease(DATASET, 1)
     assert store.snapshot(DATASET).column("age").read(0, 1).tolist() == [1.0]
+
+
+def test_a_lease_may_be_released_while_it_is_renewed(
+    store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the garbage collector does when it happens to run in the lease's own thread."""
+    build(store)
+    lease = store.lease(DATASET, 1, ttl_seconds=1.0)
+    write = marks.write
+
+    def renew(*arguments: Any) -> None:
+        write(*arguments)
+        lease.release()
+
+    monkeypatch.setattr(marks, "write", renew)
+    lease._thread.join(5)
+    assert not lease._thread.is_alive()
+    with pytest.raises(LeaseLost):
+        lease.check()
+    assert marks.read_all(store.storage, DATASET, "lease") == []
 
 
 def test_gc_is_dry_by_default_and_keeps_the_grace_period(store: ShardStore) -> None:
