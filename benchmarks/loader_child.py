@@ -9,6 +9,7 @@ holds, the last one cut off; with `"epochs": 1` of one. Needs only what the part
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import loader_data as data
@@ -96,6 +98,15 @@ def anonymous_bytes() -> int:
     return sum(int(lines[name].split()[0]) * 1024 for name in ("RssAnon", "RssShmem") if name in lines)
 
 
+def get_back(num_bytes: int) -> None:
+    """Touch free memory and free it again: a machine's host may have taken it, and gives it back slowly."""
+    memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE] = 1
+    memory.close()
+
+
 def main() -> None:
     """Serve commands until the input ends."""
     name, kind, source, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
@@ -113,6 +124,8 @@ def main() -> None:
     for number, line in enumerate(sys.stdin):
         command = json.loads(line)
         try:
+            if num_bytes := command.pop("get_back", 0):
+                get_back(num_bytes)
             if command.pop("first", False):
                 found = participant.epoch(True, command["workers"], 0)
                 data.touch(next(iter(found)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -160,8 +160,8 @@ class DenseColumn(_Mapped[Shards]):
         """Whether `advise` may help now; asked once before it."""
         return False
 
-    def advise(self, rows: Rows) -> None:
-        """Ask the system to read the pages of rows that will be gathered soon."""
+    def advise(self, rows: Rows, around: Callable[[], Rows]) -> None:
+        """Have the pages of rows read that will be gathered soon; `around` says which are near."""
 
 
 class NpyColumn(DenseColumn[_DenseShards]):
@@ -205,10 +205,13 @@ class NpyColumn(DenseColumn[_DenseShards]):
         """Whether rows are wide enough for pages of their own, and it is time to look at them."""
         return not self._place.evicts and self.read_ahead.possible and self.read_ahead.due()
 
-    def advise(self, rows: Rows) -> None:
-        """Ask for the pages of rows."""
+    def advise(self, rows: Rows, around: Callable[[], Rows]) -> None:
+        """Have the pages of rows read, if they are not in memory."""
         shards, local = self.locator.locate(rows)
-        self.read_ahead.advise(self._ensure(shards).arrays, shards, local)
+        absent = self.read_ahead.absent(self._ensure(shards).arrays, shards, local)
+        if absent is not None:
+            shards, local = self.locator.locate(np.concatenate([rows, around()]))
+            self.read_ahead.advise(self._ensure(shards).arrays, shards, local, len(rows), absent)
 
     @staticmethod
     def _gather_by_shard(found: _DenseShards, shards: Rows, local: Rows, out: npt.NDArray[Any]) -> None:

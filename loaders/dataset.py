@@ -209,7 +209,7 @@ class ShardDataset(Dataset[Sample]):
         )
         rows = feed.resolve(0, wanted)
         if feed.advises():
-            feed.advise(rows)
+            feed.advise(rows, lambda: rows[:0])
         group = feed.group(rows, [len(wanted)])
         return feed, Group(feed.fits(group.dense), group.cells, group.ends)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
@@ -96,8 +96,8 @@ class Feed(Protocol):
         """Whether `advise` may help now; asked once before it."""
         ...
 
-    def advise(self, resolved: Resolved) -> None:
-        """Ask the system for the pages of samples that come soon."""
+    def advise(self, resolved: Resolved, around: Callable[[], Resolved]) -> None:
+        """Have the pages of samples read that come soon; `around` says which are near."""
         ...
 
     def look_ahead(self, epoch: int, position: int) -> None:
@@ -245,10 +245,10 @@ class DatasetFeed:
         """Whether a column's rows may be absent; asked once before `advise`."""
         return sum(column.advises() for column in self._dense) > 0  # every one of them is asked
 
-    def advise(self, rows: Resolved) -> None:
-        """Ask the system for the pages of rows that come soon."""
+    def advise(self, rows: Resolved, around: Callable[[], Resolved]) -> None:
+        """Have the pages of rows read that come soon; `around` says which are near."""
         for column in self._dense:
-            column.advise(rows)
+            column.advise(rows, around)
 
     def look_ahead(self, epoch: int, position: int) -> None:
         """Fetch what comes after `position`, where it is far; returns at once."""

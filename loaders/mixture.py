@@ -8,7 +8,7 @@ shuffled epochs, one after the other. All of it is a function of (seed, epoch, p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -124,7 +124,7 @@ class SampleFeed:
         """Whether advice may help: it is not given."""
         return False
 
-    def advise(self, resolved: Resolved) -> None:
+    def advise(self, resolved: Resolved, around: Callable[[], Resolved]) -> None:
         """Give no advice."""
 
     def look_ahead(self, epoch: int, position: int) -> None:

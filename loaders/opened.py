@@ -20,7 +20,8 @@ import torch
 from loaders.columns import AnyColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
-from loaders.readahead import AVAILABLE, ReadAhead
+from loaders.pages import AVAILABLE
+from loaders.readahead import ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
 from shards import DamagedFile, ShardStore, Snapshot
@@ -80,7 +81,9 @@ class Index:
         if self.first is not None:
             return samples + self.first if self.first else samples
         if self._ahead is not None and len(samples) >= MANY_SAMPLES and self._ahead.due():
-            self._ahead.advise({0: self._rows}, 0, samples)
+            absent = self._ahead.absent({0: self._rows}, 0, samples)
+            if absent is not None:
+                self._ahead.advise({0: self._rows}, 0, samples, len(samples), absent)
         rows = np.take(self._rows, samples)
         self._check(rows)
         return rows.astype(np.int64)

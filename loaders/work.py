@@ -52,12 +52,23 @@ class Work:
         return resolved[..., ends[0] : ends[-1]], stretch, ends
 
     def _advise(self, run: int) -> None:
-        """Ask for the rows of the run of steps after this one; at first for both."""
-        first = self._advised.start(run + 1) if run else 0
-        last = min(self._advised.start(run + 2), self._plan.num_steps)
+        """Have the rows of the run of steps after this one read; at first those of both."""
+        start = self._advised.start
+        first, last = start(run + 1) if run else 0, min(start(run + 2), self._plan.num_steps)
+
+        def around() -> Resolved:
+            return np.concatenate([self._rows(start(run), first), self._rows(last, start(run + 3))], axis=-1)
+
         if first < last:
-            numbers = range(self._groups.number(first), self._groups.count(last))
-            self._feed.advise(np.concatenate([self._group(number)[0] for number in numbers], axis=-1))
+            self._feed.advise(self._rows(first, last), around)
+
+    def _rows(self, first: int, last: int) -> Resolved:
+        """Give the samples of runs of steps, up to the end of the order."""
+        last = min(last, self._plan.num_steps)
+        if first >= last:
+            return np.zeros(0, np.int64)
+        numbers = range(self._groups.number(first), self._groups.count(last))
+        return np.concatenate([self._group(number)[0] for number in numbers], axis=-1)
 
     def __call__(self, number: int) -> Ready:
         """Make the batches of a group."""

@@ -1,20 +1,26 @@
-"""Advice about pages: given for rows that are not in memory, in runs, and for no others."""
+"""Advice about pages: given for rows that are not in memory, in runs or huge pages, and for no others."""
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loaders import readahead
-from loaders.readahead import BRIDGED_BYTES, PAGE, ReadAhead
+from loaders import pages, readahead
+from loaders.pages import HUGE, PAGE
+from loaders.readahead import ReadAhead
+from loaders.reader import Reader
 from shards.mapping import map_descriptor
 
 ROW_BYTES = 3 * PAGE
-NUM_ROWS = 400
+NUM_ROWS = 2000  # 12 huge pages
 
 
 @pytest.fixture
@@ -27,32 +33,101 @@ def mapped(tmp_path) -> np.ndarray:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     data = map_descriptor(descriptor, PAGE + NUM_ROWS * ROW_BYTES)
     os.close(descriptor)
-    return np.frombuffer(data, np.uint8, offset=PAGE).reshape(NUM_ROWS, ROW_BYTES)
-
-
-def addresses(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return array.__array_interface__["data"][0] + rows * ROW_BYTES
-
-
-def test_rows_that_are_absent_are_read_before_anybody_touches_them(mapped, monkeypatch):
-    ahead = ReadAhead(ROW_BYTES)
-    rows = np.random.default_rng(0).permutation(NUM_ROWS)[:100]
-    if not ahead._absent(addresses(mapped, rows)):
+    found = np.frombuffer(data, np.uint8, offset=PAGE).reshape(NUM_ROWS, ROW_BYTES)
+    if not is_absent(found, range(0, NUM_ROWS, 100)).all():
         pytest.skip("this file system keeps its files in memory")
-    ahead.advise({0: mapped}, 0, rows)
+    return found
+
+
+def is_absent(array: np.ndarray, rows) -> np.ndarray:
+    base = array.__array_interface__["data"][0]
+    return np.array([pages.is_absent(base + int(row) * ROW_BYTES + PAGE) for row in rows])
+
+
+def wait(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while any(ahead._absent(addresses(mapped, rows[[number]])) for number in range(100)):
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
-    monkeypatch.setattr(ahead, "_runs", lambda found: pytest.fail("they are all in memory"))
-    ahead.advise({0: mapped}, 0, rows)
+        time.sleep(0.005)
+
+
+def advise(ahead: ReadAhead, array: np.ndarray, rows: np.ndarray, around: np.ndarray | None = None) -> None:
+    """Advise as columns do, if that is due."""
+    absent = ahead.absent({0: array}, 0, rows)
+    assert absent is not None
+    every = rows if around is None else np.concatenate([rows, around])
+    ahead.advise({0: array}, 0, every, len(rows), absent)
+
+
+def few_rows(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(NUM_ROWS)[:40]
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 30])
+def test_rows_that_are_absent_are_read_before_anybody_touches_them(mapped, monkeypatch, whole_bytes):
+    monkeypatch.setattr(readahead, "WHOLE_BYTES", whole_bytes)
+    ahead = ReadAhead(ROW_BYTES)
+    advise(ahead, mapped, few_rows())
+    wait(lambda: not is_absent(mapped, few_rows()).any())
+    assert ahead.absent({0: mapped}, 0, few_rows()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WHOLE_BYTES", HUGE), ("available_bytes", lambda: NUM_ROWS * ROW_BYTES), ("FAST", float("inf"))],
+)
+def test_other_rows_are_left_alone_where_files_are_large_or_memory_short_or_disks_slow(
+    mapped, monkeypatch, name, value
+):
+    monkeypatch.setattr(readahead, name, value)
+    ahead = ReadAhead(ROW_BYTES)
+    for seed in range(3):
+        advise(ahead, mapped, few_rows(seed))
+    wait(lambda: not is_absent(mapped, few_rows(2)).any())
+    probed = readahead.PROBES * HUGE // ROW_BYTES if name == "FAST" else 0
+    assert is_absent(mapped, range(NUM_ROWS)).sum() > 0.7 * NUM_ROWS - 2 * probed
+
+
+@pytest.mark.skipif(not pages.HAS_HUGE, reason="no huge pages of 2 MiB")
+def test_small_files_are_read_whole(mapped, monkeypatch):
+    monkeypatch.setattr(readahead, "FAST", 0)
+    advise(ReadAhead(ROW_BYTES), mapped, np.arange(0, NUM_ROWS, 50))
+    wait(lambda: not is_absent(mapped, range(NUM_ROWS)).any())
+
+
+@pytest.mark.skipif(not pages.HAS_HUGE, reason="no huge pages of 2 MiB")
+def test_huge_pages_that_rows_take_most_of_are_read_by_a_thread_and_others_are_not(mapped, monkeypatch):
+    monkeypatch.setattr(readahead, "WHOLE_BYTES", 0)
+    read, asked = [], []
+    monkeypatch.setattr(
+        pages, "read", lambda start, stop, old=pages.read: (read.append((start, stop)), old(start, stop))
+    )
+    monkeypatch.setattr(pages, "ask", lambda start, stop: asked.append((start, stop)))
+    rows = np.random.default_rng(0).permutation(np.arange(300, 900))
+    ahead = ReadAhead(ROW_BYTES)
+    advise(ahead, mapped, rows[:300], rows[300:])
+    wait(lambda: len(read) > 0 and not is_absent(mapped, range(400, 800)).any())
+    assert is_absent(mapped, range(0, 150)).all()
+    assert is_absent(mapped, range(1100, NUM_ROWS)).all()
+    base = mapped.__array_interface__["data"][0]
+    first, last = base + 300 * ROW_BYTES, base + 900 * ROW_BYTES
+    assert sum(stop - begin for begin, stop in read) <= last - first + HUGE
+    for begin, stop in asked:  # the rest, and no byte twice
+        assert all(stop <= other or begin >= end for other, end in read)
+        assert first - PAGE <= begin < stop <= last
+    asked.clear()
+    advised = len(read)
+    ahead.advise(
+        {0: mapped}, 0, rows, len(rows), rows[:0]
+    )  # as where only faults say that something is absent
+    assert len(read) == advised
 
 
 def test_a_system_that_does_not_tell_is_asked_for_its_faults(mapped, monkeypatch):
     ahead = ReadAhead(ROW_BYTES)
-    monkeypatch.setattr(ahead, "_absent", lambda found: False)
+    monkeypatch.setattr(pages, "is_absent", lambda address: False)
     asked = []
-    monkeypatch.setattr(ahead, "_runs", lambda found: asked.append(len(found)) or [])
+    monkeypatch.setattr(readahead, "runs", lambda starts, stops, bridged: asked.append(len(starts)) or [])
     faults = iter([5, 5, 6, 6, 6, 6, 6, 6])
     monkeypatch.setattr(
         readahead.resource,
@@ -61,20 +136,45 @@ def test_a_system_that_does_not_tell_is_asked_for_its_faults(mapped, monkeypatch
     )
     for size in range(1, 9):
         if ahead.due():
-            ahead.advise({0: mapped}, np.zeros(size, np.int64), np.arange(size))
+            shards, rows = np.zeros(size, np.int64), np.arange(size)
+            absent = ahead.absent({0: mapped}, shards, rows)
+            if absent is not None:
+                ahead.advise({0: mapped}, shards, rows, size, absent)
     assert asked == [3, 4, 5, 6]
 
 
-def test_rows_that_lie_together_are_one_run():
-    ahead = ReadAhead(ROW_BYTES)
-    row = ROW_BYTES
-    bridged = BRIDGED_BYTES // row
-    found = np.array([0, 1, 2, 2 + bridged, 200, 300, 301]) * row + 100 * PAGE + 64
-    assert ahead._runs(found) == [
-        (100 * PAGE, 100 * PAGE + 64 + (3 + bridged) * row),
-        (100 * PAGE + 200 * row, 100 * PAGE + 64 + 201 * row),
-        (100 * PAGE + 300 * row, 100 * PAGE + 64 + 302 * row),
-    ]
+def readers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "shardmill-reader"}
+
+
+def test_a_reader_holds_what_it_reads_and_ends_with_its_owner(mapped):
+    before = readers()
+    reader = Reader()
+    assert not readers() - before  # not before it is needed
+    base = mapped.__array_interface__["data"][0]
+    reader.read(mapped, [(base, base + ROW_BYTES)])
+    wait(lambda: not is_absent(mapped, [0]).any())
+    (thread,) = readers() - before
+    del reader
+    gc.collect()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def _read(reader: Reader, array: np.ndarray, row: int) -> None:
+    base = array.__array_interface__["data"][0]
+    reader.read(array, [(base + row * ROW_BYTES, base + (row + 1) * ROW_BYTES)])
+    wait(lambda: not is_absent(array, [row]).any())
+
+
+def test_a_forked_process_reads_with_a_thread_of_its_own(mapped):
+    reader = Reader()
+    _read(reader, mapped, 0)
+    child = multiprocessing.get_context("fork").Process(target=_read, args=[reader, mapped, 1900])
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    _read(reader, mapped, 1000)
 
 
 def test_narrow_rows_are_left_to_the_system():
