@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,18 @@ POPULATE_READ = 22  # MADV_POPULATE_READ, which `mmap` does not name; Linux 5.14
 _holding, _releasing = ctypes.PyDLL(None), ctypes.CDLL(None)  # the interpreter's lock
 AVAILABLE = hasattr(_holding, "madvise") and hasattr(_holding, "mincore")
 
-try:
-    HAS_HUGE = int(Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").read_text()) == HUGE
-except (OSError, ValueError):
-    HAS_HUGE = False
+
+def _has_huge() -> bool:
+    """Whether a fault can read a page of `HUGE` bytes: from Linux 5.18 on, where one is that large."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    try:
+        size = int(Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").read_text())
+    except (OSError, ValueError):
+        return False
+    return size == HUGE and release is not None and tuple(map(int, release.groups())) >= (5, 18)
+
+
+HAS_HUGE = AVAILABLE and _has_huge()
 if AVAILABLE:
     for _libc in (_holding, _releasing):
         _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -88,6 +88,25 @@ def test_other_rows_are_left_alone_where_files_are_large_or_memory_short_or_disk
     assert is_absent(mapped, range(NUM_ROWS)).sum() > 0.7 * NUM_ROWS - 2 * probed
 
 
+def test_where_faults_read_no_huge_pages_nothing_is_read_by_faults(mapped, monkeypatch):
+    monkeypatch.setattr(pages, "HAS_HUGE", False)
+    monkeypatch.setattr(pages, "read", lambda start, stop: pytest.fail("page by page"))
+    rows = np.arange(300, 900)
+    advise(ReadAhead(ROW_BYTES), mapped, rows)
+    wait(lambda: not is_absent(mapped, rows).any())
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"), [("5.15.0-91-generic", False), ("5.18.3", True), ("6.8-rc1", True), ("x", False)]
+)
+def test_old_kernels_have_none(monkeypatch, release, expected):
+    monkeypatch.setattr(pages.os, "uname", lambda: type("Name", (), {"release": release}))
+    monkeypatch.setattr(pages.Path, "read_text", lambda path: f"{HUGE}\n")
+    assert pages._has_huge() is expected
+    monkeypatch.setattr(pages.Path, "read_text", lambda path: f"{512 << 20}\n")
+    assert pages._has_huge() is False
+
+
 @pytest.mark.skipif(not pages.HAS_HUGE, reason="no huge pages of 2 MiB")
 def test_small_files_are_read_whole(mapped, monkeypatch):
     monkeypatch.setattr(readahead, "FAST", 0)
