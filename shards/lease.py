@@ -73,8 +73,9 @@ class Lease:
         while not self._is_released and time.time() < self._expires_at:
             with contextlib.suppress(OSError):  # tried again until the lease has expired
                 self._renew()
+            if self._is_released:  # while its mark was written
+                self._remove()
             self._sleep()
-        self._remove()
 
     def _sleep(self) -> None:
         with contextlib.suppress(Empty):
@@ -96,6 +97,7 @@ class Lease:
             self._woken.put(None)
             if self._thread is not threading.current_thread():  # where the garbage collector may release it
                 self._thread.join()
+            self._remove()
 
     def __enter__(self) -> Lease:
         """Give the lease."""
