@@ -306,10 +306,13 @@ def _ticks(deployment: Deployment, name: str) -> bool:
 def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment, changed: set[str]) -> None:
     """Of the one partition that was changed every asset is made again, then one snapshot."""
 
-    def again() -> bool:
-        return len(materialized.asset("digits/snapshot")["assetMaterializations"]) > 1
+    def made() -> list[
+        Any
+    ]:  # automation may also have made one beside the first, which was asked for by hand
+        found = materialized.asset("digits/snapshot")["assetMaterializations"]
+        return [one for one in found if one["runId"] not in changed]
 
-    materialized.wait("a snapshot by automation", again)
+    materialized.wait("a snapshot by automation", made)
     automatic = [
         {tag["key"]: tag["value"] for tag in run["tags"]}.get("dagster/partition")
         for run in materialized.runs()
@@ -317,7 +320,7 @@ def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment
         and any(tag["key"] == "dagster/from_automation_condition" for tag in run["tags"])
     ]
     assert sorted(filter(None, automatic)) == ["2025-05"]
-    assert len(materialized.asset("digits/snapshot")["assetMaterializations"]) == 2
+    assert len(made()) == 1
 
 
 def test_the_password_is_nowhere(materialized: Deployment) -> None:
