@@ -245,7 +245,6 @@ def _cold(suite: Suite, cast: Cast) -> None:
     cast.close()
     files = sorted((cast.dataset / "records" / "data").rglob("column.image.*.npy"))
     source = cast.source / "images" / "source" / "image.npy"
-
     free_bytes = 3 * sum(path.stat().st_size for path in files)
 
     def cold(child: Child, shuffle: Any, workers: int) -> Work:

@@ -79,7 +79,7 @@ class ReadAhead:
         if not len(rows):
             return None
         few = slice(None, None, -(-len(rows) // SAMPLES))
-        found = self._addresses(arrays, shards if isinstance(shards, int) else shards[few], rows[few])
+        _, _, found = self._located(arrays, shards if isinstance(shards, int) else shards[few], rows[few])
         middles = (found + self._row_bytes // 2).tolist()
         found = found[np.array([pages.is_absent(middle) for middle in middles], np.bool_)]
         if not len(found) and getattr(self._thread, "left", 0) == 0:
@@ -108,15 +108,13 @@ class ReadAhead:
         absent
             What `absent` found.
         """
-        numbers, maps = np.unique(shards, return_inverse=True)
-        used = {number: arrays[number] for number in numbers.tolist()}
-        starts = self._addresses(used, shards, rows)
+        used, maps, starts = self._located(arrays, shards, rows)
         left = starts[:num_due], starts[:num_due] + self._row_bytes
         if len(absent):
             spans, is_whole = None, False
             if pages.HAS_HUGE:
                 is_whole = self.possible and self._reads_whole(used, absent)
-                spans, left = self._huge(used, np.broadcast_to(maps, len(rows)), starts, num_due, is_whole)
+                spans, left = self._huge(used, maps, starts, num_due, is_whole)
             self._num_sparse = self._num_sparse + 1 if spans is None else 0
             self._tell(used, is_huge=self._num_sparse < PATIENCE)
             if self.possible and not is_whole:
@@ -167,11 +165,15 @@ class ReadAhead:
             self._is_fast = FAST * min(seconds, default=0.0) < pages.HUGE  # a fault reads one
         return self._is_fast
 
-    def _addresses(self, arrays: Mapping[int, npt.NDArray[Any]], shards: Rows | int, rows: Rows) -> Rows:
-        used, place = np.unique(shards, return_inverse=True)
-        bases = np.array([arrays[shard].__array_interface__["data"][0] for shard in used.tolist()], np.int64)
-        found: Rows = bases[place] + rows * self._row_bytes
-        return found
+    def _located(
+        self, arrays: Mapping[int, npt.NDArray[Any]], shards: Rows | int, rows: Rows
+    ) -> tuple[_Arrays, Rows, Rows]:
+        """Give the shards that rows lie in, which of these holds each row, and the row's address."""
+        numbers, maps = np.unique(shards, return_inverse=True)
+        used = {number: arrays[number] for number in numbers.tolist()}
+        bases = np.array([array.__array_interface__["data"][0] for array in used.values()], np.int64)
+        maps = np.broadcast_to(maps, len(rows))
+        return used, maps, bases[maps] + rows * self._row_bytes
 
     def _faulted(self) -> bool:
         """Whether this thread met pages that were not in memory lately."""

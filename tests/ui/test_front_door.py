@@ -306,9 +306,7 @@ def _ticks(deployment: Deployment, name: str) -> bool:
 def test_automation_takes_what_changed_and_one_snapshot(materialized: Deployment, changed: set[str]) -> None:
     """Of the one partition that was changed every asset is made again, then one snapshot."""
 
-    def made() -> list[
-        Any
-    ]:  # automation may also have made one beside the first, which was asked for by hand
+    def made() -> list[Any]:  # since then: automation may have made one beside that of the backfill, too
         found = materialized.asset("digits/snapshot")["assetMaterializations"]
         return [one for one in found if one["runId"] not in changed]
 

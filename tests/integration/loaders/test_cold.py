@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.harness import evict
 from loaders import ShardDataset, pages, readahead, work
 from shards import Column
 from tests.unit.loaders.datasets import pictures, write
@@ -38,14 +38,10 @@ def path(made: tuple[Path, np.ndarray]) -> Path:
     gc.collect()  # what is mapped stays
     files = list(made[0].rglob("column.image.*.npy"))
     assert len(files) > 2
+    evict(files)
     for file in files:
-        descriptor = os.open(file, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         mapped = np.memmap(file, np.uint8, "r")
-        is_absent = pages.is_absent(pages.extent(mapped)[0] + mapped.nbytes // 2)
-        os.close(descriptor)
-        if not is_absent:
+        if not pages.is_absent(pages.extent(mapped)[0] + mapped.nbytes // 2):
             pytest.skip("this file system keeps its files in memory")
     return made[0]
 

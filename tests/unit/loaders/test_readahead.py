@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.harness import evict
 from loaders import pages, readahead
 from loaders.pages import HUGE, PAGE
 from loaders.readahead import ReadAhead
@@ -28,9 +29,8 @@ def mapped(tmp_path) -> np.ndarray:
     """Rows of a file on disk that is not in the page cache."""
     path = tmp_path / "rows"
     path.write_bytes(os.urandom(PAGE + NUM_ROWS * ROW_BYTES))
+    evict([path])
     descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     data = map_descriptor(descriptor, PAGE + NUM_ROWS * ROW_BYTES)
     os.close(descriptor)
     found = np.frombuffer(data, np.uint8, offset=PAGE).reshape(NUM_ROWS, ROW_BYTES)
