@@ -61,6 +61,9 @@ class Feed(Protocol):
 
     num_positions: int
 
+    unit: int | None
+    """Positions that may share a batch with one another only; None where all are alike."""
+
     is_copying: bool
     """Whether nearly all of the work is copying, which holds no lock of the interpreter."""
 
@@ -142,6 +145,7 @@ class DatasetFeed:
         stay: bool = False,
     ) -> None:
         self.num_positions = order.num_positions
+        self.unit: int | None = None
         self.order = order
         self._opened, self._forms, self._pool = opened, shapes, pool
         self._apply_fits = fits
@@ -261,6 +265,7 @@ class DatasetFeed:
         return {
             "dataset": snapshot.dataset,
             "snapshot": snapshot.number,
+            "part": self._opened.part,
             "num_samples": len(self._opened.index),
             **self.order.describe(),
         }

@@ -15,6 +15,7 @@ from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
 from loaders.mixture import BatchFeed, Mixture, SampleFeed
 from loaders.options import Pace, choose_order, default_threads
+from loaders.order import draws
 from loaders.permutation import key_of
 from loaders.pool import Pool
 
@@ -133,23 +134,26 @@ class MixedDataset:
             feeds.append(
                 DatasetFeed(dataset.opened, order, dataset.forms, pool, read_only=False, fits=dataset.fits)
             )
+        num_positions = draws(num_samples, len(self))
         about = {
             "datasets": [feed.describe() for feed in feeds],
             "weights": self.weights,
             "seed": seed,
             "mix": self.mix,
-            "num_positions": num_samples or len(self),
+            "num_positions": num_positions,
         }
         mixture = Mixture(self.weights, seed)
         feed: SampleFeed
         if self.mix == "sample":
-            feed = SampleFeed(feeds, mixture, num_samples or len(self), about)
+            feed = SampleFeed(feeds, mixture, num_positions, about)
         else:
             small = sorted(feed.num_positions for feed in feeds if feed.num_positions < batch_size)
             if small:
                 raise InvalidOption(f"batch_size={batch_size}; allowed: up to {small[0]}, the fewest samples")
+            if num_positions < batch_size:
+                raise InvalidOption(f"num_samples={num_positions}; allowed: {batch_size}, a batch, or more")
             about["batch_size"] = batch_size
-            feed = BatchFeed(feeds, mixture, num_samples or len(self), about, batch_size)
+            feed = BatchFeed(feeds, mixture, num_positions, about, batch_size)
         schema = next(iter(self.datasets.values())).schema
         made = stage(feed, Layout(layout, None, dtypes), schema, None, target)
         threads = default_threads() if num_threads is None else num_threads

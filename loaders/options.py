@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -43,10 +44,10 @@ class Pace:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        if self.num_threads < 0 or self.prefetch < 1:
-            raise InvalidOption(
-                f"num_threads={self.num_threads}, prefetch={self.prefetch}; allowed: 0 or more, 1 or more"
-            )
+        for name, least in (("batch_size", 1), ("num_threads", 0), ("prefetch", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise InvalidOption(f"{name}={value!r}; allowed: an integer of {least} or more")
 
 
 def choose_order(
