@@ -101,7 +101,10 @@ def test_a_run_is_one_job_without_privileges(launched: dict[str, Any]) -> None:
         volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume
     ]
     assert claims == [{"claimName": "shardmill-shards"}]
-    assert {"name": "shards", "mountPath": "/shards"} in container["volumeMounts"]
+    settings = yaml.safe_load((K8S / "manifests" / "settings.yaml").read_text())["data"]
+    mounted = {mount["name"]: Path(mount["mountPath"]) for mount in container["volumeMounts"]}
+    for variable in ("SHARDS_ROOT", "SHARDS_PICTURE_CACHE"):
+        assert mounted["shards"] in Path(settings[variable]).parents
     assert {toleration["tolerationSeconds"] for toleration in pod["tolerations"]} == {30}
 
 

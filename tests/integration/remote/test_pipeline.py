@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import http.server
 import io
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -120,6 +122,42 @@ def test_refused_credentials_do_not_pass() -> None:
     failed.__cause__ = denied
     assert not can_pass(denied)
     assert not can_pass(failed)
+
+
+class Pictures(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the picture of a document."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(document(1_000, 1)["picture"])
+
+
+def test_pictures_from_urls_are_kept_on_this_machine(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str, url: str
+) -> None:
+    monkeypatch.delenv("SHARDS_PICTURE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    urls = {"hosts": ["localhost"], "networks": ["127.0.0.0/8", "::1/128"]}
+    picture = {"kind": "image", "path": "picture", "sources": ["url"], "size": [8, 8], "urls": urls}
+    spec = goods(database, columns={"picture": picture}, checks={"max_split_leaks": 1_000})
+    with http.server.ThreadingHTTPServer(("localhost", 0), Pictures) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://localhost:{server.server_port}/picture"
+        database.goods.insert_many([{**document(1_000 + row, 1), "picture": address} for row in range(3)])
+        with pipeline(spec, tmp_path, monkeypatch, mongo_uri, url) as shop:
+            result = shop.run("2025-01", assets=["documents", "images"])
+            assert result.success, failures(result)
+            (images,) = shop.events("images")
+            assert images.metadata["num_valid"].value == 3
+        server.shutdown()
+    (kept,) = (tmp_path / "cache/shardmill/picture-cache/contents").iterdir()
+    assert kept.read_bytes() == bytes(document(1_000, 1)["picture"])
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "cache"}
 
 
 @pytest.fixture
