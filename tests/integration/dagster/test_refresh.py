@@ -232,6 +232,34 @@ def test_a_schedule_takes_the_last_window_and_looks_back(database: Database[Any]
         assert request.tags["dagster/asset_partition_range_end"] == "2025-03"
 
 
+def test_gc_runs_when_the_dataset_says_so_and_never_else(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, months=[1])
+    storage = {"gc": "30 3 * * *", "keep_versions": 1}
+    refresh = {"schedule": "0 6 1 * *", "timezone": "Europe/Berlin"}
+    silent = definitions_of(goods(database, refresh=refresh)).get_repository_def()
+    assert [schedule.name for schedule in silent.schedule_defs] == ["goods_schedule"]
+    with pipeline(
+        goods(database, storage=storage, refresh=refresh), tmp_path, monkeypatch, mongo_uri
+    ) as made:
+        schedule = made.definitions.get_repository_def().get_schedule_def("goods_gc_schedule")
+        assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "Europe/Berlin")
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+        assert schedule.job_name == "goods_gc"
+        for price in (1.0, 2.0):
+            database.goods.update_one({"_id": document(1_000, 1)["_id"]}, {"$set": {"price": price}})
+            assert made.run("2025-01").success
+        moment = datetime(2025, 4, 1, 1, 30, tzinfo=timezone.utc)
+        with dg.build_schedule_context(made.instance, scheduled_execution_time=moment) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
+        assert made.run(job="gc", run_config=request.run_config).success
+        assert made.store.versions("goods", "records", "2025-01") == [1, 2], "both are of today"
+        config = {"ops": {"goods_gc_op": {"config": {"grace_hours": 0.0}}}}
+        assert made.run(job="gc", run_config=config).success
+        assert made.store.versions("goods", "records", "2025-01") == [2]
+
+
 def test_ranges() -> None:
     assert ranges([], MONTHS) == []
     assert ranges(["2025-03", "2025-01", "2025-02"], MONTHS) == [("2025-01", "2025-03")]

@@ -148,7 +148,7 @@ def test_the_image_file_passes_its_linter_and_copies_what_exists() -> None:
 
 
 def test_names_of_one_file_are_those_of_the_others() -> None:
-    """Secrets, settings and the volume are called alike everywhere, and the image is one."""
+    """Secrets, settings and the volume are called alike everywhere."""
     documents = [
         document for file in K8S.rglob("*.yaml") for document in yaml.safe_load_all(file.read_text())
     ]
@@ -158,9 +158,6 @@ def test_names_of_one_file_are_those_of_the_others() -> None:
         assert name in made
     for secret in ("shardmill", VALUES["global"]["postgresqlSecretName"]):
         assert f"kubectl create secret generic {secret} " in text
-    (cron,) = [document for document in documents if document.get("kind") == "CronJob"]
-    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["image"] == IMAGE
 
 
 def test_files_hold_no_secret() -> None:
