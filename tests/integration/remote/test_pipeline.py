@@ -38,35 +38,35 @@ PIECE_BYTES = 100_000
 def test_every_asset_of_a_dataset_and_every_row(
     database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str, url: str
 ) -> None:
-    fill(database, PER_MONTH)
+    fill(database, PER_MONTH, months=[1, 2])
     with pipeline(goods(database), tmp_path, monkeypatch, mongo_uri, url) as shop:
-        result = shop.run()
+        result = shop.run("2025-01", "2025-02")
         assert result.success, failures(result)
         database.goods.update_one({"_id": document(1_000, 1)["_id"]}, {"$set": {"price": 0.5}})
         result = shop.run("2025-01")
         assert result.success, failures(result)
         assert shop.store.versions("goods", "records", "2025-01") == [1, 2]
-        result = shop.run(job="verify")
-        assert result.success, failures(result)
         config = {"ops": {"goods_gc_op": {"config": {"keep_versions": 1, "grace_hours": 0.0}}}}
         result = shop.run(job="gc", run_config=config)
         assert result.success, failures(result)
         assert shop.store.versions("goods", "records", "2025-01") == [2]
-        assert not shop.store.verify("goods", full=True).damages
+        result = shop.run(job="verify")
+        assert result.success, failures(result)
     assert list(tmp_path.iterdir()) == [tmp_path / "home"]
 
-    found: dict[float, tuple[str, bytes]] = {}
+    found: list[tuple[float, str, bytes]] = []
     for split in ("train", "validation", "test"):
         rows = ShardDataset(f"{url}/goods", split, cache=tmp_path / "cache", lease_seconds=None).as_stored()
         colors = rows.vocabulary("color")
-        for row in rows:
-            found[float(row["price"])] = colors[int(row["color"])], row["picture"].numpy().tobytes()
-    documents = [document(1_000 * month + row, month) for month in range(1, 5) for row in range(PER_MONTH)]
+        found += [
+            (float(row["price"]), colors[int(row["color"])], row["picture"].numpy().tobytes()) for row in rows
+        ]
+    documents = [document(1_000 * month + row, month) for month in (1, 2) for row in range(PER_MONTH)]
     documents[0]["price"] = 0.5
-    assert found == {
-        float(np.float32(one["price"])): (one["color"], Image.open(io.BytesIO(one["picture"])).tobytes())
+    assert sorted(found) == sorted(
+        (float(np.float32(one["price"])), one["color"], Image.open(io.BytesIO(one["picture"])).tobytes())
         for one in documents
-    }
+    )
 
 
 OUTAGES = {
