@@ -28,7 +28,7 @@ def run(arguments: list[str], folder: Path, *, code: int = 0, **environment: str
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert (done.returncode == 0) == (code == 0), done.stderr[-3000:]

@@ -206,7 +206,7 @@ def test_processes_that_race_lose_no_version_and_share_none(url, remote, faults)
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), url, str(number)], cwd=ROOT)
         for number in range(3)
     ]
-    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(600) for writer in writers] == [0, 0, 0]
     assert remote.versions("data", "documents") == list(range(1, 13))
     seen = set()
     for number in range(1, 13):

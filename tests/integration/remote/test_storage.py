@@ -169,7 +169,6 @@ def test_pauses_between_tries_double(url, faults, method, least):
     pauses = faults.pauses(f"{method} .*/{'f' if method == 'GET' else 'target'}$")[:4]
     assert all(pause >= least * 0.1 * 2**number for number, pause in enumerate(pauses)), pauses
     assert len(pauses) == 4
-    assert pauses[0] < pauses[3]
 
 
 def test_one_of_many_writers_wins(url):
