@@ -22,6 +22,7 @@ from demo.mongod import (
     PortBusy,
     StartFailed,
     find_binary,
+    free_port,
     initiate_set,
 )
 
@@ -108,6 +109,14 @@ def test_a_busy_port_is_named(tmp_path):
         port = other.getsockname()[1]
         with pytest.raises(PortBusy, match=rf"port {port} .* taken(.|\n)*Next: "):
             Mongod(tmp_path / "db", port).start()
+
+
+def test_a_taken_port_is_not_given(monkeypatch):
+    free = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("demo.mongod.PORTS", [other.getsockname()[1]] * 9 + [free])
+        assert free_port() == free
 
 
 def test_a_missing_binary_is_explained(monkeypatch):
