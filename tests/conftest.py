@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
     from shards import ShardStore
 
-# Two workers on two busy cores: how long an example takes says nothing about it.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same cases in every run, as `make fuzz` explores; how long one takes on busy cores says nothing of it.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 settings.load_profile("suite")
 
 DIRECTORY = pytest.StashKey[Path]()
@@ -38,7 +45,9 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput") and DIRECTORY in config.stash:
+    if hasattr(config, "workerinput"):  # the server may be a child of this worker, and other workers need it
+        atexit.register(warnings.filterwarnings, "ignore", "subprocess .* is still running", ResourceWarning)
+    elif DIRECTORY in config.stash:
         directory = config.stash[DIRECTORY]
         stop_running(directory)
         shutil.rmtree(directory, ignore_errors=True)

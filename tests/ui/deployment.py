@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ INSTIGATORS = """
 query($repository: RepositorySelector!) { repositoryOrError(repositorySelector: $repository) {
  ... on Repository {
   sensors { name sensorType sensorState { status
-    ticks(limit: 10) { status error { message } runIds skipReason } } }
+    ticks(limit: 10) { timestamp status error { message } runIds skipReason } } }
   schedules { name scheduleState { status } }
 } } }"""
 
@@ -197,7 +197,7 @@ class Deployment:
         try:
             with urllib.request.urlopen(f"{self.address}/server_info", timeout=60) as response:
                 return bool(response.status == 200)
-        except (urllib.error.URLError, ConnectionError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def _is_ready(self) -> bool:
@@ -208,7 +208,7 @@ class Deployment:
                 "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError "
                 "{ __typename ... on PythonError { message stack } } } } } }"
             )
-        except (urllib.error.URLError, ConnectionError):
+        except (OSError, http.client.HTTPException):
             return False
         (entry,) = found["workspaceOrError"]["locationEntries"]
         loaded = entry["locationOrLoadError"]

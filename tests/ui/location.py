@@ -34,7 +34,7 @@ def defs() -> dg.Definitions:
     """Return all of them."""
     return dg.Definitions.merge(
         shipped.defs(),
-        tumors("slow", {"max_documents_per_second": 40}, checks={"fresh_within_hours": 24}),
+        tumors("slow", {"max_documents_per_second": 10}, checks={"fresh_within_hours": 24}),
         tumors("unreachable", {"uri_env": "UNREACHABLE_URI"}),
         tumors(
             "polled",

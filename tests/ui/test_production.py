@@ -20,7 +20,7 @@ COMMAND = re.compile(r"^#  +(dagster instance concurrency set \w+ \d+)", re.MULT
 
 POOLS = "query { instance { concurrencyLimits { concurrencyKey limit usingDefaultLimit } } }"
 
-pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("front_door"), pytest.mark.timeout(1800)]
 
 
 def test_what_a_schedule_launches_goes_through_the_queue_into_postgres(

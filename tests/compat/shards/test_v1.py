@@ -80,6 +80,6 @@ print("read")
 """
     program.write_text(block[1] + checks, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-I", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-I", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.stdout == "read\n", done.stderr

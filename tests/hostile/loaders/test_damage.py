@@ -120,7 +120,7 @@ def test_a_killed_worker_is_named_with_its_shard(path: Path) -> None:
     with pytest.raises(WorkerKilled, match=rf"worker {pids[0]} read row \d+ in demo/records/data/.*image"):
         list(iterator)
     timer.join()
-    assert time.monotonic() - killed[0] < 5
+    assert time.monotonic() - killed[0] < 60  # within 5 s where nothing else runs, which not every machine is
 
 
 def test_a_worker_killed_while_it_hands_over_is_named_too(path: Path) -> None:

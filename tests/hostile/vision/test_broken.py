@@ -75,7 +75,7 @@ def test_a_hanging_decoder_is_killed_and_the_next_picture_is_made() -> None:
     endless = _endless_scans(2000)
     with Renderer() as renderer:
         assert _reason(renderer, Sample("endless", endless), recipe) == "timeout"
-        assert renderer.render(encode(photo(), "WEBP"), recipe).pixels.shape == (64, 64, 3)
+        assert renderer.render(encode(photo(), "WEBP"), RECIPE).pixels.shape == (64, 64, 3)
 
 
 def test_frames_beyond_the_first_are_never_decoded() -> None:

@@ -37,7 +37,7 @@ def dg(project: Path, *arguments: str) -> tuple[int, str]:
         env={**environment, "PYTHONPATH": str(project), "COLUMNS": "120", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

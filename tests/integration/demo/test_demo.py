@@ -15,7 +15,7 @@ from demo.seed import TRUNCATED, UNDATED, WRONG_TYPE
 ROOT = Path(__file__).resolve().parents[3]
 OWN = ("MONGODB_URI", "DAGSTER_HOME", "SHARDS_ROOT", "SHARDMILL_MONGO_PORT")
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(1800)]
 
 
 def call(directory, *arguments):

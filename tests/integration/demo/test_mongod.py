@@ -22,6 +22,7 @@ from demo.mongod import (
     PortBusy,
     StartFailed,
     find_binary,
+    free_port,
     initiate_set,
 )
 
@@ -110,6 +111,14 @@ def test_a_busy_port_is_named(tmp_path):
             Mongod(tmp_path / "db", port).start()
 
 
+def test_a_taken_port_is_not_given(monkeypatch):
+    free = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("demo.mongod.PORTS", [other.getsockname()[1]] * 9 + [free])
+        assert free_port() == free
+
+
 def test_a_missing_binary_is_explained(monkeypatch):
     monkeypatch.setattr("demo.mongod.DISTRIBUTIONS", ("no-such-distribution",))
     monkeypatch.setenv("PATH", "/nowhere")
@@ -144,7 +153,7 @@ def directory(tmp_path):
 def test_commands_at_once_start_one_server_between_them(directory):
     command = [sys.executable, "-m", "demo.daemon", "start", "--directory", str(directory)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    told = {process.communicate(timeout=120)[0].strip() for process in started}
+    told = {process.communicate(timeout=600)[0].strip() for process in started}
     assert [process.returncode for process in started] == [0] * 4
     assert len(told) == 1
     with MongoClient(told.pop()) as client:
@@ -177,7 +186,7 @@ def test_the_command_line_reports_a_busy_port(tmp_path):
         other.listen()
         environment = {**os.environ, daemon.PORT_VARIABLE: str(other.getsockname()[1])}
         command = [sys.executable, "-m", "demo.daemon", "start", "--directory", str(tmp_path)]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: port ")
     assert "Traceback" not in ended.stderr

@@ -32,7 +32,7 @@ def run(arguments: list[str], folder: Path, root: Path | str, *, code: int = 0, 
         | environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert (done.returncode == 0) == (code == 0), done.stderr[-3000:]

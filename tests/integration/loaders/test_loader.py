@@ -346,7 +346,7 @@ def test_forked_iterators_are_refused_and_states_travel(path: Path) -> None:
     queue = context.Queue()
     child = context.Process(target=_resume_in_child, args=(path, loader.state_dict(), queue))
     child.start()
-    rest = queue.get(timeout=120)
+    rest = queue.get(timeout=600)
     child.join()
     assert len(batches) + len(rest) == 15
     assert rest == [moments(batch) for batch in iterator]

@@ -73,8 +73,8 @@ def test_a_killed_worker_ends_the_epoch_of_a_plain_loader(tmp_path: Path) -> Non
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         began = time.monotonic()
-        output, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 10  # 5 s, and the interpreter's end
+        output, errors = process.communicate(timeout=120)
+    assert time.monotonic() - began < 60  # torch looks every 5 s; the rest is for slow machines
     assert process.returncode == 1
     assert "all batches" not in output
     # killed while it hands a batch over, the worker is missed by the connection first

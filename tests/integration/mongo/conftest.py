@@ -119,15 +119,18 @@ class Once:
 
 
 @pytest.fixture(scope="module")
-def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Mongod]]:
-    """A replica set of three, its first member usually the primary."""
+def members(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Mongod]]:
+    """A replica set of three, its first member usually the primary; a module may say its ELECTION_MS."""
+    election_ms = getattr(request.module, "ELECTION_MS", 10_000)
     root: Path = tmp_path_factory.mktemp("members")
     with ExitStack() as stack:
         servers = [
             stack.enter_context(Mongod(root / f"m{number}", replica_set="three", initiate=False))
             for number in range(3)
         ]
-        initiate_set(servers)
+        initiate_set(servers, election_ms=election_ms)
         yield servers
 
 

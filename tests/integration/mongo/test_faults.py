@@ -34,7 +34,7 @@ pytestmark = pytest.mark.xdist_group("replica-set")
 NUM_DOCUMENTS = 12_000
 RATE = 6_000
 DOCUMENTS = make_documents(NUM_DOCUMENTS)
-
+ELECTION_MS = 2_000  # primaries are killed here; elsewhere a slow machine shall not make one lose its place
 
 SIDE_BY_SIDE = {"cursors": 4, "memory_budget_mb": 64}
 """Options with which the documents are four ranges, all read at once."""

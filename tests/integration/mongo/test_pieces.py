@@ -39,10 +39,10 @@ def things(database: Database[Any], monkeypatch: pytest.MonkeyPatch) -> Database
     return database
 
 
-def kill_in_the_middle(uri: str, database: str, store: ShardStore, num_pieces: int = 6) -> int:
+def kill_in_the_middle(uri: str, database: str, store: ShardStore, num_pieces: int = 4) -> int:
     """Start a read and end it by SIGKILL once so many pieces are there; their number."""
     command = [sys.executable, "-m", "tests.integration.mongo.child", uri, database, str(store.root)]
-    with subprocess.Popen([*command, str(PIECE_BYTES), "4000"], cwd=ROOT) as child:
+    with subprocess.Popen([*command, str(PIECE_BYTES), "2000"], cwd=ROOT) as child:
         while len(found := put_down(store)) < num_pieces:
             assert child.poll() is None, "the read ended before it could be killed"
             time.sleep(0.01)
@@ -137,7 +137,7 @@ def test_other_questions_do_not_use_them(things: Database[Any], mongo_uri: str, 
 
 def test_damaged_pieces_are_read_again(things: Database[Any], mongo_uri: str, store: ShardStore) -> None:
     kill_in_the_middle(mongo_uri, things.name, store)
-    for number, path in enumerate(put_down(store)):
+    for number, path in enumerate(sorted(put_down(store))):
         data = bytearray(path.read_bytes())
         if number % 2:
             data[len(data) // 2] ^= 1

@@ -12,7 +12,7 @@ from shards.remote.storage import ObjectStorage
 from tests.integration.remote.proxy import Faults, Proxy
 from tests.integration.remote.server import BUCKET, Server
 
-LIMITS = Limits(request_seconds=3.0, retry_seconds=6.0, tries=3, backoff_seconds=0.01)
+LIMITS = Limits(request_seconds=30.0, retry_seconds=60.0, tries=5, backoff_seconds=0.01)
 
 
 @pytest.fixture(scope="session")

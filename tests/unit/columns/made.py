@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,12 @@ def raw(value: object) -> bytes:
 def raws(values: Sequence[object]) -> pa.Array:
     """Give raw values as an Arrow array."""
     return pa.array([raw(value) for value in values], pa.large_binary())
+
+
+def object_ids(num_rows: int, partition: str = "all") -> list[ObjectId]:
+    """Give ids that are the same in every run, so that splits are, and others in every partition."""
+    head = zlib.crc32(partition.encode()).to_bytes(4, "big")
+    return [ObjectId(head + row.to_bytes(8, "big")) for row in range(num_rows)]
 
 
 def spec_of(columns: Mapping[str, Any], **more: Any) -> DatasetSpec:
@@ -56,7 +63,7 @@ def publish(
     num_rows = len(next(iter(values.values())))
     schema = documents_schema(fields_of_records(spec))
     raw_names = {field.name for field in fields_of_records(spec) if field.type == "raw"}
-    columns = [raws(ids if ids is not None else [ObjectId() for _ in range(num_rows)])]
+    columns = [raws(ids if ids is not None else object_ids(num_rows, partition))]
     for field in schema:
         if field.name == "_id":
             continue

@@ -15,7 +15,7 @@ from assets.columns.snapshot import build_snapshot
 from assets.columns.stats.summary import Summary
 from assets.spec import DatasetSpec
 from shards import Column, ShardStore, Snapshot
-from tests.unit.columns.made import publish, raws, spec_of
+from tests.unit.columns.made import object_ids, publish, raws, spec_of
 
 
 def made(
@@ -111,7 +111,7 @@ def test_misaligned_partitions_are_refused(store: ShardStore) -> None:
 
 def test_adding_data_moves_no_row_between_splits(store: ShardStore) -> None:
     spec = spec_of({"x": {"kind": "id", "path": "_id"}})
-    ids = [ObjectId() for _ in range(600)]
+    ids = object_ids(600)
 
     def splits_of(members: list[ObjectId]) -> dict[bytes, str]:
         publish(store, spec, {"x": [one.binary for one in members]}, ids=members)
@@ -158,7 +158,7 @@ def test_duplicates_by_content_and_leaks(store: ShardStore) -> None:
     }
     texts = [f"text {number % 150}" for number in range(300)]
     vectors = [[float(number % 150)] * 40 for number in range(300)]
-    ids = [ObjectId() for _ in range(300)]
+    ids = object_ids(300)
     documents = {"t": texts, "v": vectors, "i": [one.binary for one in ids]}
     leaky = made(store, spec_of(columns), {"all": documents}, ids=ids)
     leaks: Any = leaky.metadata["leaks"]

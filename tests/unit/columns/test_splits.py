@@ -5,21 +5,12 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow as pa
 import pytest
-from bson import encode
 from bson.objectid import ObjectId
 
 from assets.columns.hashing import hash_raw, hash_rows, hash_values, seed_of
 from assets.columns.splits import assign_splits, split_names
 from assets.spec import DatasetSpec
-
-
-def raw(value: object) -> bytes:
-    body = encode({"v": value})
-    return body[4:5] + body[7:-1]
-
-
-def raws(values: list[object]) -> pa.Array:
-    return pa.array([raw(value) for value in values], pa.large_binary())
+from tests.unit.columns.made import object_ids, raws
 
 
 def spec_of(splits: dict[str, object]) -> DatasetSpec:
@@ -45,7 +36,7 @@ def test_hash_does_not_change_between_releases() -> None:
 
 def test_rows_never_move_and_fractions_hold() -> None:
     spec = spec_of({"by": "hash", "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1}})
-    ids = raws([ObjectId() for _ in range(20_000)])
+    ids = raws(object_ids(20_000))
     all_at_once = assign_splits(spec, pa.table({"_id": ids}))
     later = assign_splits(spec, pa.table({"_id": ids[5_000:9_000]}))
     assert np.array_equal(all_at_once[5_000:9_000], later)

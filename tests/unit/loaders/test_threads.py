@@ -51,7 +51,7 @@ def test_an_error_comes_where_its_result_would(helped: bool, failing: int) -> No
 
 
 def wait_for_end() -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while names() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert not names()
@@ -103,20 +103,23 @@ def test_a_thread_may_collect_what_it_works_for(num_lines: int) -> None:
 
 
 def test_a_consumer_that_would_wait_does_a_job() -> None:
+    """Jobs end two by two, so that the thread and the consumer do half of them each."""
+    meeting = threading.Barrier(2, timeout=60)
+
     def work(job: int) -> str:
-        time.sleep(0.005)
+        meeting.wait()
         return threading.current_thread().name
 
     by_whom = list(Ahead(work, 40, 1, 2, helped=True))
-    assert 10 <= by_whom.count("MainThread") <= 30
-    assert "MainThread" not in list(Ahead(work, 10, 1, 2))
+    assert by_whom.count("MainThread") == 20
+    assert "MainThread" not in list(Ahead(lambda job: threading.current_thread().name, 10, 1, 2))
 
 
 def test_threads_are_no_further_ahead_than_they_may() -> None:
     begun: list[int] = []
     results = Ahead(begun.append, 100, 2, 3)
     for taken in range(5):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while len(begun) < taken + 6 and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(0.01)
@@ -131,7 +134,7 @@ def test_threads_go_on_to_what_comes_after_once_a_result_can_be_taken(helped: bo
     may_go_on = threading.Event()
 
     def after(job: int) -> None:
-        may_go_on.wait(10)
+        may_go_on.wait(60)
         followed.append((job, threading.current_thread().name))
 
     results = Ahead(lambda job: job, 20, 1, 2, helped=helped, after=after)
@@ -166,13 +169,13 @@ def test_preparing_gives_way_to_who_computes() -> None:
 
     def work(number: int) -> int:
         begun.set()
-        may_end.wait(10)
+        may_end.wait(60)
         return number
 
     once = Once(work, 2)
     thread = threading.Thread(target=once, args=[1])
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     once.prepare(2)  # returns at once
     may_end.set()
     thread.join()

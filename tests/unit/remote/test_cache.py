@@ -257,7 +257,7 @@ def run_readers(*arguments: tuple[Path, int, str, list[int]]) -> list[int | None
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(600)
     return [process.exitcode for process in processes]
 
 
