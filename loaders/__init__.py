@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
     from loaders.device import Layout
     from loaders.errors import (
+        CacheFull,
         DecodeFailed,
         DoesNotFit,
         ForeignIterator,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "CacheFull",
     "DecodeFailed",
     "DoesNotFit",
     "ForeignIterator",
@@ -59,6 +61,7 @@ __all__ = [
 
 _HOMES = {
     "Batch": "loaders.forms",
+    "CacheFull": "loaders.errors",
     "DecodeFailed": "loaders.errors",
     "DoesNotFit": "loaders.errors",
     "ForeignIterator": "loaders.errors",
