@@ -65,10 +65,9 @@ def choose_order(
         if weights is not None and balance is not None:
             raise InvalidOption("weights and balance are both given; allowed: one of them")
         if weights is not None:
-            if len(np.asarray(weights)) != size:
-                raise InvalidOption(
-                    f"{len(np.asarray(weights))} weights; allowed: {size}, one for every sample"
-                )
+            shape = np.asarray(weights).shape
+            if shape != (size,):
+                raise InvalidOption(f"weights of shape {shape}; allowed: ({size},), one for every sample")
             return WeightedOrder(weights, seed, num_samples)
         return BalancedOrder(_classes(dataset, str(balance)), seed, num_samples)
     if num_samples is not None:
@@ -91,14 +90,12 @@ def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBi
     opened = dataset.opened
     if name not in opened.snapshot.columns:
         raise UnknownName("column", name, str(opened.snapshot), opened.snapshot.columns)
-    column = NpyColumn(opened.snapshot.column(name), opened.place)
-    if column.dtype.kind not in "iub" or column.column.shape:
-        raise InvalidOption(
-            f"balance={name!r}: a column of {column.dtype} {column.column.shape}; allowed: one integer a row"
-        )
-    found: npt.NDArray[np.integer[npt.NBitBase]] = column.gather(
-        opened.index(np.arange(len(dataset))), Pool()
-    ).numpy()
+    reader = opened.snapshot.column(name)
+    column = reader.column
+    if column.encoding != "npy" or column.shape or np.dtype(column.dtype).kind not in "iub":
+        raise InvalidOption(f"balance={name!r}: a column of {column.stored_as}; allowed: one integer a row")
+    rows = opened.index(np.arange(len(dataset)))
+    found: npt.NDArray[np.integer[npt.NBitBase]] = NpyColumn(reader, opened.place).gather(rows, Pool()).numpy()
     return found
 
 
