@@ -202,12 +202,12 @@ class ShardDataset(Dataset[Sample]):
     def _gathered(self, wanted: Rows) -> tuple[DatasetFeed, Group]:
         """Gather samples and apply fits."""
         self._check(wanted)
-        self._post(wanted)
         order = SequentialOrder(len(self))
         feed = DatasetFeed(
             self.opened, order, self.forms, self._pool, read_only=self.read_only, fits=self.fits
         )
         rows = feed.resolve(0, wanted)
+        self._post(rows)
         if feed.advises():
             feed.advise(rows, lambda: rows[:0])
         group = feed.group(rows, [len(wanted)])
