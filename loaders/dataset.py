@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, get_worker_info
 
 from loaders import board, display, export
 from loaders.columns import DenseColumn
-from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Group
 from loaders.files import Rows
 from loaders.forms import Batch, Forms, deliver_one, finished
@@ -26,7 +25,7 @@ from loaders.opened import Opened, Selection
 from loaders.order import SequentialOrder
 from loaders.pool import Pool
 from loaders.remote import RemotePath
-from loaders.samples import Sample, Samples
+from loaders.samples import Sample, Samples, sample_number, sample_numbers
 from shards import Column
 from shards.remote import is_url
 
@@ -169,15 +168,11 @@ class ShardDataset(Dataset[Sample]):
         """Give one sample, or the batch of a slice."""
         if isinstance(position, slice):
             return self.batch(np.arange(*position.indices(len(self)), dtype=np.int64))
-        number = int(position)
-        size = len(self)
-        if not -size <= number < size:
-            raise IndexError(f"sample {number} of {size}")
-        return self._sample(number % size)
+        return self._sample(sample_number(position, len(self)))
 
     def __getitems__(self, positions: Sequence[int] | npt.NDArray[Any]) -> Samples:
         """Give samples that are gathered together; torch's DataLoader calls this with a whole batch."""
-        samples = np.asarray(positions, np.int64)
+        samples = sample_numbers(positions, len(self))
         if self.transform is not None:  # of one sample, or of a batch: neither is part of the other
             return Samples(
                 len(samples), lambda number: self._sample(int(samples[number])), lambda: self.batch(samples)
@@ -195,13 +190,19 @@ class ShardDataset(Dataset[Sample]):
         Parameters
         ----------
         samples
-            Integers in 0..len-1.
+            Integers in 0..len-1, or a mask of as many booleans as there are samples.
+
+        Raises
+        ------
+        InvalidOption
+            They are neither.
+        IndexError
+            There is no such sample.
         """
-        return self._finished(*self._gathered(np.asarray(samples, np.int64)))
+        return self._finished(*self._gathered(sample_numbers(samples, len(self))))
 
     def _gathered(self, wanted: Rows) -> tuple[DatasetFeed, Group]:
         """Gather samples and apply fits."""
-        self._check(wanted)
         order = SequentialOrder(len(self))
         feed = DatasetFeed(
             self.opened, order, self.forms, self._pool, read_only=self.read_only, fits=self.fits
@@ -232,7 +233,7 @@ class ShardDataset(Dataset[Sample]):
     def _sample(self, number: int) -> Sample:
         samples = np.array([number], np.int64)
         if self.transform is not None:
-            return Sample(_first(self.batch(samples)))
+            return Sample(_alone(self.batch(samples)))
         rows = self.opened.index(samples)
         self._post(rows)
         dense: dict[str, torch.Tensor] = {}
@@ -249,14 +250,6 @@ class ShardDataset(Dataset[Sample]):
             dense = self.opened.fits_on(dense)
         sample.update({name: value[0] for name, value in dense.items()})
         return sample
-
-    def _check(self, samples: Rows) -> None:
-        if samples.ndim != 1:
-            raise InvalidOption(f"samples of shape {samples.shape}; allowed: one list of integers")
-        if samples.size and (int(samples.min()) < 0 or int(samples.max()) >= len(self)):
-            raise IndexError(
-                f"samples from {samples.min()} to {samples.max()}; allowed: 0 to {len(self) - 1}"
-            )
 
     def _post(self, rows: Rows) -> None:
         if self._board is not None:
@@ -319,6 +312,17 @@ class ShardDataset(Dataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what is mapped."""
         return self.__dict__ | {"_opened": None}
+
+
+def _alone(batch: Batch) -> Batch:
+    """Give the only sample of a batch; values that lie end to end are all its own."""
+    flat = {name for name in batch if f"{name}__offsets" in batch}
+    offsets = {f"{name}__offsets" for name in flat}
+    return {
+        name: value if name in flat else _first(value)
+        for name, value in batch.items()
+        if name not in offsets
+    }
 
 
 def _first(value: Any) -> Any:

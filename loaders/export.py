@@ -13,6 +13,7 @@ from loaders.columns import DenseColumn
 from loaders.errors import InvalidOption
 from loaders.permutation import Permutation, key_of
 from loaders.pool import Pool
+from loaders.samples import sample_numbers
 
 if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
@@ -64,10 +65,7 @@ def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:
 
 def _rows(dataset: ShardDataset, samples: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
     size = len(dataset)
-    wanted = np.arange(size) if samples is None else np.asarray(samples, np.int64)
-    if wanted.size and (int(wanted.min()) < 0 or int(wanted.max()) >= size):
-        raise IndexError(f"samples from {wanted.min()} to {wanted.max()}; allowed: 0 to {size - 1}")
-    return dataset.opened.index(wanted)
+    return dataset.opened.index(np.arange(size) if samples is None else sample_numbers(samples, size))
 
 
 def _array(found: Cells) -> npt.NDArray[Any]:
