@@ -319,9 +319,7 @@ def _alone(batch: Batch) -> Batch:
     flat = {name for name in batch if f"{name}__offsets" in batch}
     offsets = {f"{name}__offsets" for name in flat}
     return {
-        name: value if name in flat else _first(value)
-        for name, value in batch.items()
-        if name not in offsets
+        name: value if name in flat else _first(value) for name, value in batch.items() if name not in offsets
     }
 
 

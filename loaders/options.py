@@ -95,7 +95,8 @@ def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBi
     if column.encoding != "npy" or column.shape or np.dtype(column.dtype).kind not in "iub":
         raise InvalidOption(f"balance={name!r}: a column of {column.stored_as}; allowed: one integer a row")
     rows = opened.index(np.arange(len(dataset)))
-    found: npt.NDArray[np.integer[npt.NBitBase]] = NpyColumn(reader, opened.place).gather(rows, Pool()).numpy()
+    gathered = NpyColumn(reader, opened.place).gather(rows, Pool())
+    found: npt.NDArray[np.integer[npt.NBitBase]] = gathered.numpy()
     return found
 
 

@@ -1,4 +1,4 @@
-"""Samples of a map-style dataset: their numbers, those gathered together, how these become one batch again."""
+"""Samples of a map-style dataset: their numbers, and those gathered together that become one batch again."""
 
 from __future__ import annotations
 

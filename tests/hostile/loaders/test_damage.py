@@ -110,7 +110,7 @@ class _Stuck:
 
 
 def test_a_killed_worker_is_named_with_its_row_and_shard(tmp_path: Path) -> None:
-    """The split lacks every fifth row, so that rows and samples have other numbers, and lie in other shards."""
+    """The split lacks every fifth row: rows and samples have other numbers, and lie in other shards."""
     path = datasets.mixed(tmp_path, 300, shard_bytes=3000)[0]
     arrived = tmp_path / "arrived"
     stuck = _Stuck(103, arrived)

@@ -74,7 +74,9 @@ def test_what_are_no_numbers(everything: Everything, samples: Any) -> None:
     if samples is not None:  # all of them
         wanting += [test.to_numpy, test.to_arrow]
     for want in wanting:
-        with pytest.raises(InvalidOption, match=r"allowed: one list of integers, or a mask of shape \(100,\)"):
+        with pytest.raises(
+            InvalidOption, match=r"allowed: one list of integers, or a mask of shape \(100,\)"
+        ):
             want(samples)
 
 
