@@ -34,6 +34,12 @@ def is_encoded(column: Column) -> bool:
     return column.attributes.get("format") == "encoded"
 
 
+def channels_first(column: Column) -> bool:
+    """Whether pictures are handed out as (channels, height, width)."""
+    keeps_sizes = column.encoding == "arrow" and is_encoded(column)  # such are decoded, and left so
+    return column.attributes.get("layout") == "chw" and not keeps_sizes
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """What is done to a decoded picture, as the attributes of its column say (docs/format.md).
@@ -188,7 +194,7 @@ def decode(data: bytes, mode: str, name: str = "image") -> npt.NDArray[np.uint8]
 
 def pad(column: Column, pictures: list[torch.Tensor], pool: Pool) -> dict[str, Any]:
     """Lay pictures into one tensor, filled with zeros at the bottom and at the right, with their sizes."""
-    first = 1 if column.attributes.get("layout") == "chw" and not is_encoded(column) else 0
+    first = int(channels_first(column))
     sizes = np.array([picture.shape[first : first + 2] for picture in pictures], np.int64).reshape(-1, 2)
     shapes = np.array([picture.shape for picture in pictures], np.int64)
     shape = tuple(shapes.max(axis=0).tolist()) if len(pictures) else (0, 0, 0)
