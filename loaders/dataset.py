@@ -227,7 +227,8 @@ class ShardDataset(Dataset[Sample]):
                 sample[name] = row if self.read_only else row.clone()
             else:
                 with column.watch.copying():
-                    sample[name] = deliver_one(column.column, group.cells[name].slice(number, number + 1))
+                    value = deliver_one(column.column, group.cells[name].slice(number, number + 1))
+                sample[name] = value.clone() if isinstance(value, torch.Tensor) else value
         return sample
 
     def _sample(self, number: int) -> Sample:

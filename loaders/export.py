@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from loaders.cells import Cells, Fixed, FixedList
+from loaders.cells import Cells
 from loaders.columns import DenseColumn
 from loaders.errors import InvalidOption
+from loaders.forms import numbers
 from loaders.permutation import Permutation, key_of
 from loaders.pool import Pool
 from loaders.samples import sample_numbers
@@ -69,11 +70,9 @@ def _rows(dataset: ShardDataset, samples: npt.ArrayLike | None) -> npt.NDArray[n
 
 
 def _array(found: Cells) -> npt.NDArray[Any]:
-    if isinstance(found, Fixed) and found.present is None:
-        return found.values
-    if isinstance(found, FixedList) and isinstance(found.elements, Fixed) and found.present is None:
-        return found.elements.values.reshape(len(found), found.size, *found.elements.values.shape[1:])
-    values = found.python()
-    objects = np.empty(len(values), object)
-    objects[:] = values
+    levels, values = numbers(found)
+    if values is not None and not levels:
+        return values
+    objects = np.empty(len(found), object)
+    objects[:] = found.python()
     return objects

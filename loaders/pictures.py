@@ -29,6 +29,11 @@ FITS = ("contain", "cover", "stretch", "none")
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "area": 4}  # Pillow's own numbers
 
 
+def is_picture(column: Column) -> bool:
+    """Whether the rows of a column are pictures, masks of others among them."""
+    return column.kind in ("image", "mask_image")
+
+
 def is_encoded(column: Column) -> bool:
     """Whether the column holds the bytes of picture files."""
     return column.attributes.get("format") == "encoded"
