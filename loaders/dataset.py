@@ -146,7 +146,7 @@ class ShardDataset(Dataset[Sample]):
     @property
     def schema(self) -> dict[str, Column]:
         """The loaded columns as they are stored, by name."""
-        return {name: column.column for name, column in self.opened.columns.items()}
+        return self.opened.schema
 
     @property
     def statistics(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from loaders.order import Order
 from loaders.permutation import Positions
 from loaders.pool import Pool
 from loaders.remote_ahead import Lookahead
+from shards import Column
 
 Dense: TypeAlias = "dict[str, torch.Tensor]"
 Resolved: TypeAlias = npt.NDArray[np.int64]
@@ -44,11 +45,14 @@ class Group:
         The other columns, by name.
     ends
         Where each batch ends.
+    source
+        Number of the schema of the feed that all of them have.
     """
 
     dense: Dense
     cells: Mapping[str, Cells]
     ends: Sequence[int]
+    source: int = 0
 
     def cut(self, start: int, stop: int) -> Group:
         """Give rows `start` to `stop`, views."""
@@ -60,6 +64,9 @@ class Feed(Protocol):
     """Where a loader gets its batches from; called from several threads."""
 
     num_positions: int
+
+    schemas: Sequence[Mapping[str, Column]]
+    """Columns by name, for each `source` that groups have."""
 
     is_copying: bool
     """Whether nearly all of the work is copying, which holds no lock of the interpreter."""
@@ -142,6 +149,7 @@ class DatasetFeed:
         stay: bool = False,
     ) -> None:
         self.num_positions = order.num_positions
+        self.schemas: Sequence[Mapping[str, Column]] = [opened.schema]
         self.order = order
         self._opened, self._forms, self._pool = opened, shapes, pool
         self._apply_fits = fits

@@ -156,6 +156,16 @@ def numbers(found: cells.Cells) -> tuple[list[Bounds], npt.NDArray[Any] | None]:
     return levels, found.values.reshape(-1, *shape, *found.values.shape[1:])
 
 
+def holds_numbers(column: Column) -> bool:
+    """Whether the values of a column are handed out as tensors, in whatever form, where none is null."""
+    if column.encoding == "npy" or pictures.is_picture(column):
+        return True
+    found = column.pyarrow_type
+    while pa.types.is_nested(found) and not pa.types.is_struct(found):
+        found = found.value_type
+    return bool(pa.types.is_primitive(found))
+
+
 def _has_nulls(found: cells.Cells) -> bool:
     """Whether a row is null; of a part of what was gathered, where nulls may lie in others."""
     return found.present is not None and not found.present.all()

@@ -13,10 +13,12 @@ from loaders.device import Layout, stage
 from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
-from loaders.mixture import BatchFeed, Mixture, SampleFeed
+from loaders.mixture import SOURCE, BatchFeed, Mixture, SampleFeed
 from loaders.options import Pace, choose_order, default_threads
 from loaders.permutation import key_of
+from loaders.pictures import channels_first
 from loaders.pool import Pool
+from shards import Column
 
 
 class MixedDataset:
@@ -29,8 +31,14 @@ class MixedDataset:
     weights
         One positive number a dataset, any scale; by default the sizes of the datasets.
     mix
-        "sample": every batch has samples of all datasets; they must have the same columns, shapes and dtypes,
-        and only columns of one shape a row. "batch": every batch comes from one dataset; columns may differ.
+        "sample": every batch has samples of all datasets; they must have the same columns, kinds, shapes and
+        dtypes, pictures the same layout, and only columns of one shape a row. "batch": every batch comes from
+        one dataset; columns may differ.
+
+    Raises
+    ------
+    InvalidOption
+        Datasets, weights or columns are not as said above, or one has a column `source`.
 
     Notes
     -----
@@ -69,6 +77,12 @@ class MixedDataset:
         if len(self.weights) != len(self.datasets):
             raise InvalidOption(f"{len(self.weights)} weights for {len(self.datasets)} datasets")
         Mixture(self.weights, 0)  # refuses what is no weight
+        named = [name for name, dataset in self.datasets.items() if SOURCE in dataset.schema]
+        if named:
+            raise InvalidOption(
+                f"datasets {', '.join(named)} have a column {SOURCE!r}, by which a batch says where it comes "
+                "from; next: leave it out by columns="
+            )
         if mix == "sample":
             self._check_columns()
 
@@ -83,13 +97,13 @@ class MixedDataset:
                     f"dataset {name!r} has columns without one shape a row: {', '.join(others)}; choose "
                     "other columns, or mix='batch'"
                 )
-            found[name] = [(c.name, c.dtype, c.shape) for c in dataset.schema.values()]
+            found[name] = [_described(column) for column in dataset.schema.values()]
         first, *rest = found
         for name in rest:
             if found[name] != found[first]:
                 raise InvalidOption(
-                    f"datasets {first!r} and {name!r} have other columns: {found[first]} and {found[name]}; "
-                    "choose the same columns, or mix='batch'"
+                    f"datasets {first!r} and {name!r} have other columns: {', '.join(found[first])}; and "
+                    f"{', '.join(found[name])}; choose the same columns, or mix='batch'"
                 )
 
     def __len__(self) -> int:
@@ -150,8 +164,13 @@ class MixedDataset:
                 raise InvalidOption(f"batch_size={batch_size}; allowed: up to {small[0]}, the fewest samples")
             about["batch_size"] = batch_size
             feed = BatchFeed(feeds, mixture, num_samples or len(self), about, batch_size)
-        schema = next(iter(self.datasets.values())).schema
-        made = stage(feed, Layout(layout, None, dtypes), schema, None, target)
+        made = stage(feed, Layout(layout, None, dtypes), None, target)
         threads = default_threads() if num_threads is None else num_threads
         pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
         return ShardLoader.over(feed, made, pace)
+
+
+def _described(column: Column) -> str:
+    """Say what rows of datasets that are mixed have in common."""
+    layout = ", channels first" if channels_first(column) else ""
+    return f"{column.name} ({column.kind} {column.stored_as}{layout})"

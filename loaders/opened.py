@@ -24,7 +24,7 @@ from loaders.pages import AVAILABLE
 from loaders.readahead import ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
-from shards import DamagedFile, ShardStore, Snapshot
+from shards import Column, DamagedFile, ShardStore, Snapshot
 from shards.lease import Lease
 
 LARGE_INDEX = 1 << 20  # samples of an index that need not be in memory
@@ -122,6 +122,11 @@ class Opened:
         self._fits = Transforms.from_snapshot(self.snapshot, list(names))
         self._fits_by_device: dict[torch.device, Transforms] = {}
         self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)
+
+    @property
+    def schema(self) -> dict[str, Column]:
+        """The loaded columns as they are stored (pictures that are decoded to one size, as such), by name."""
+        return {name: column.column for name, column in self.columns.items()}
 
     @property
     def fitted(self) -> list[str]:
