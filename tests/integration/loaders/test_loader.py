@@ -340,7 +340,37 @@ def _resume_in_child(path: Path, state: dict[str, Any], queue: Any) -> None:
     os._exit(0)
 
 
-def test_forked_iterators_are_refused_and_states_travel(path: Path) -> None:
+def _take_in_child(iterator: Any, queue: Any) -> None:
+    try:
+        found = repr(moments(next(iterator)))
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+    queue.put(found)
+    queue.close()
+    queue.join_thread()
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_iterators_with_threads_are_refused_after_a_fork(path: Path) -> None:
+    train = ShardDataset(path, "train", columns=["moment"])
+    context = multiprocessing.get_context("fork")
+    taken = {}
+    for num_threads in (0, 1):
+        iterator = iter(train.loader(16, num_threads=num_threads))
+        first = moments(next(iterator))
+        queue = context.Queue()
+        child = context.Process(target=_take_in_child, args=(iterator, queue))
+        child.start()
+        taken[num_threads] = queue.get(timeout=120)
+        child.join()
+        rest = [row for batch in iterator for row in moments(batch)]
+        assert first + rest == moments(train[:])  # whoever made it goes on
+    assert taken[0] == repr(moments(train[16:32]))
+    assert taken[1].startswith("ForeignIterator: ")
+
+
+def test_states_travel(path: Path) -> None:
     loader = ShardDataset(path, "train", columns=["moment"]).loader(16, shuffle=True, num_threads=1)
     iterator = iter(loader)
     batches = [moments(next(iterator)) for _ in range(3)]
