@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from loaders import board, display, export
 from loaders.columns import DenseColumn
+from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Group
 from loaders.files import Rows
 from loaders.forms import Batch, Forms, deliver_one, finished
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from loaders.loader import ShardLoader
 
 LEASE_SECONDS = 600.0
+ROWS = "values whose first dimension is the sample"  # what a transform has to give
 
 
 class ShardDataset(Dataset[Sample]):
@@ -317,15 +319,24 @@ class ShardDataset(Dataset[Sample]):
 
 def _alone(batch: Batch) -> Batch:
     """Give the only sample of a batch; values that lie end to end are all its own."""
+    if not isinstance(batch, dict):
+        raise InvalidOption(f"transform gave a {type(batch).__name__}; allowed: a dict of {ROWS}")
     flat = {name for name in batch if f"{name}__offsets" in batch}
     offsets = {f"{name}__offsets" for name in flat}
     return {
-        name: value if name in flat else _first(value) for name, value in batch.items() if name not in offsets
+        name: value if name in flat else _first(name, value)
+        for name, value in batch.items()
+        if name not in offsets
     }
 
 
-def _first(value: Any) -> Any:
-    """Give the first sample of a batch."""
+def _first(name: str, value: Any) -> Any:
+    """Give the first row of a member of a batch."""
     if isinstance(value, dict):
-        return {name: _first(member) for name, member in value.items()}
-    return value[0]
+        return {key: _first(f"{name}.{key}", member) for key, member in value.items()}
+    try:
+        return value[0]
+    except (TypeError, IndexError) as error:
+        raise InvalidOption(
+            f"transform gave {name!r}, a {type(value).__name__} that has no first row; allowed: {ROWS}"
+        ) from error

@@ -12,6 +12,7 @@ from loaders.cells import Cells
 from loaders.columns import DenseColumn
 from loaders.errors import InvalidOption
 from loaders.forms import numbers
+from loaders.options import integer
 from loaders.permutation import Permutation, key_of
 from loaders.pool import Pool
 from loaders.samples import sample_numbers
@@ -55,6 +56,7 @@ def to_numpy(dataset: ShardDataset, samples: npt.ArrayLike | None) -> dict[str, 
 
 def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:
     """Draw samples without repeats."""
+    num_samples = integer("num_samples", num_samples)
     if num_samples < 0:
         raise InvalidOption(f"num_samples={num_samples}; allowed: 0 or more")
     size = len(dataset)

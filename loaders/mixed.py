@@ -14,7 +14,7 @@ from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
 from loaders.mixture import SOURCE, BatchFeed, Mixture, SampleFeed
-from loaders.options import Pace, choose_order, default_threads
+from loaders.options import Pace, choose_order, default_threads, integer
 from loaders.permutation import key_of
 from loaders.pictures import channels_first
 from loaders.pool import Pool
@@ -137,6 +137,12 @@ class MixedDataset:
         dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> ShardLoader:
         """Make a loader; options as for `ShardLoader`, `num_samples` being the length of an epoch."""
+        threads = default_threads() if num_threads is None else num_threads
+        pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
+        seed = integer("seed", seed)
+        num_positions = len(self) if num_samples is None else integer("num_samples", num_samples)
+        if num_positions < 1:
+            raise InvalidOption(f"num_samples={num_positions}; allowed: 1 or more")
         target = device_of(device)
         pool = Pool(pinned=target.type == "cuda")
         feeds = []
@@ -152,21 +158,21 @@ class MixedDataset:
             "weights": self.weights,
             "seed": seed,
             "mix": self.mix,
-            "num_positions": num_samples or len(self),
+            "num_positions": num_positions,
         }
         mixture = Mixture(self.weights, seed)
         feed: SampleFeed
         if self.mix == "sample":
-            feed = SampleFeed(feeds, mixture, num_samples or len(self), about)
+            feed = SampleFeed(feeds, mixture, num_positions, about)
         else:
-            small = sorted(feed.num_positions for feed in feeds if feed.num_positions < batch_size)
+            small = sorted(feed.num_positions for feed in feeds if feed.num_positions < pace.batch_size)
             if small:
-                raise InvalidOption(f"batch_size={batch_size}; allowed: up to {small[0]}, the fewest samples")
-            about["batch_size"] = batch_size
-            feed = BatchFeed(feeds, mixture, num_samples or len(self), about, batch_size)
+                raise InvalidOption(
+                    f"batch_size={pace.batch_size}; allowed: up to {small[0]}, the fewest samples"
+                )
+            about["batch_size"] = pace.batch_size
+            feed = BatchFeed(feeds, mixture, num_positions, about, pace.batch_size)
         made = stage(feed, Layout(layout, None, dtypes), None, target)
-        threads = default_threads() if num_threads is None else num_threads
-        pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
         return ShardLoader.over(feed, made, pace)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,23 @@ BLOCK_BYTES = 4 << 20
 MAX_THREADS = 4
 
 
+def integer(name: str, value: Any) -> int:
+    """Give an option as Python's own integer, also where it is one of NumPy's or torch's.
+
+    Raises
+    ------
+    InvalidOption
+        It is no integer.
+    """
+    try:
+        found = operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or isinstance(value, bool):
+        raise InvalidOption(f"{name}={value!r:.60}; allowed: an integer")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a loader goes over what it is given; see `ShardLoader`."""
@@ -43,6 +61,12 @@ class Pace:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
+        for name in ("batch_size", "num_threads", "prefetch", "rank", "world_size"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, integer(name, value))
+        if self.batch_size < 1:
+            raise InvalidOption(f"batch_size={self.batch_size}; allowed: 1 or more")
         if self.num_threads < 0 or self.prefetch < 1:
             raise InvalidOption(
                 f"num_threads={self.num_threads}, prefetch={self.prefetch}; allowed: 0 or more, 1 or more"
@@ -60,7 +84,9 @@ def choose_order(
     window_blocks: int = 8,
 ) -> Order:
     """Choose the order that the options of a loader ask for; see `ShardLoader`."""
-    size = len(dataset)
+    size, seed = len(dataset), integer("seed", seed)
+    if num_samples is not None:
+        num_samples = integer("num_samples", num_samples)
     if weights is not None or balance is not None:
         if weights is not None and balance is not None:
             raise InvalidOption("weights and balance are both given; allowed: one of them")
@@ -82,7 +108,9 @@ def choose_order(
             block_samples = max(1, BLOCK_BYTES // max(opened.row_bytes(), 1))
             if opened.place.evicts:  # what is fetched as a whole is used as a whole
                 block_samples = max(block_samples, opened.shard_rows())
-        return BlockShuffle(size, seed, block_samples, window_blocks)
+        return BlockShuffle(
+            size, seed, integer("block_samples", block_samples), integer("window_blocks", window_blocks)
+        )
     raise InvalidOption(f"shuffle={shuffle!r}; allowed: True, False, 'full', 'block'")
 
 

@@ -104,3 +104,29 @@ def test_a_single_sample_that_went_through_a_transform(everything: Everything) -
         for number in range(20):
             assert test[number]["tokens"].tolist() == values["tokens"][values["test"][number]]
     assert list(test[0]) == ["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (lambda batch: (batch["label"], batch["age"]), "gave a tuple; allowed: a dict of values whose first"),
+        (lambda batch: None, "gave a NoneType; allowed: a dict"),
+        (
+            lambda batch: batch | {"share": 0.5},
+            "gave 'share', a float that has no first row; allowed",
+        ),
+        (lambda batch: {"a": {"b": torch.tensor(1.0)}}, r"gave 'a\.b', a Tensor that has no first row"),
+    ],
+)
+def test_transforms_that_leave_no_sample(everything: Everything, transform: Any, message: str) -> None:
+    test = ShardDataset(everything[0], "test", columns=["label", "age"], transform=transform)
+    with pytest.raises(InvalidOption, match=message):
+        test[0]
+
+
+def test_draws(everything: Everything) -> None:
+    test = ShardDataset(everything[0], "test", columns=["moment"])
+    assert equal(test.sample(np.int64(3), seed=2), test.sample(3, seed=2))  # type: ignore[arg-type]
+    for wrong, message in ((2.5, r"num_samples=2\.5; allowed: an integer"), (-1, "allowed: 0 or more")):
+        with pytest.raises(InvalidOption, match=message):
+            test.sample(wrong)  # type: ignore[arg-type]
