@@ -17,7 +17,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from loaders import board, display, export
-from loaders.columns import DenseColumn
+from loaders.cells import Cells
+from loaders.columns import AnyColumn, DenseColumn
 from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Group
 from loaders.files import Rows
@@ -228,8 +229,7 @@ class ShardDataset(Dataset[Sample]):
                 row = group.dense[name][number]
                 sample[name] = row if self.read_only else row.clone()
             else:
-                with column.watch.copying():
-                    value = deliver_one(column.column, group.cells[name].slice(number, number + 1))
+                value = self._one(name, column, group.cells[name].slice(number, number + 1))
                 sample[name] = value.clone() if isinstance(value, torch.Tensor) else value
         return sample
 
@@ -247,12 +247,17 @@ class ShardDataset(Dataset[Sample]):
                 dense[name] = column.gather(rows, self._pool) if view is None else view
                 sample[name] = None  # keeps the order of the columns
             else:
-                with column.watch.copying():
-                    sample[name] = deliver_one(column.column, column.gather(rows))
+                sample[name] = self._one(name, column, column.gather(rows))
         if self.fits:
             dense = self.opened.fits_on(dense)
         sample.update({name: value[0] for name, value in dense.items()})
         return sample
+
+    def _one(self, name: str, column: AnyColumn, found: Cells) -> Any:
+        """Give the value of a row of a column that has no one shape."""
+        fit = self.opened.picture_fit(name) if self.fits else None
+        with column.watch.copying():
+            return deliver_one(column.column, found, fit)
 
     def _post(self, rows: Rows) -> None:
         if self._board is not None:

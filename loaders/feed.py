@@ -244,7 +244,8 @@ class DatasetFeed:
                     batch[name] = part
                 continue
             with column.watch.copying():
-                made = forms.deliver(column.column, group.cells[name], edges, self._forms, self._pool)
+                fit = self._opened.picture_fit(name) if self._apply_fits else None
+                made = forms.deliver(column.column, group.cells[name], edges, self._forms, self._pool, fit)
             for batch, members in zip(batches, made, strict=True):
                 batch.update(members)
         return batches

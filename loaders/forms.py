@@ -45,7 +45,7 @@ class Forms:
     records
         Dicts. `dict`: a list of Python dicts. `columns`: one dict of columns. `arrow`: a `pa.StructArray`.
     images
-        Pictures of many shapes. `list`: one tensor each. `padded`: one tensor, filled with
+        Pictures of many shapes. `list`: one tensor each. `padded`: one tensor, filled, after the fits, with
         zeros at the bottom and at the right, and `<name>__sizes` (height, width).
     """
 
@@ -83,7 +83,12 @@ def _made(value: Any) -> Any:
 
 
 def deliver(
-    column: Column, found: cells.Cells, edges: Sequence[tuple[int, int]], forms: Forms, pool: Pool
+    column: Column,
+    found: cells.Cells,
+    edges: Sequence[tuple[int, int]],
+    forms: Forms,
+    pool: Pool,
+    fit: pictures.Fitted | None,
 ) -> list[Batch]:
     """Turn the cells of one column into members of batches, by name; `finished` makes the rest.
 
@@ -91,18 +96,23 @@ def deliver(
     ----------
     edges
         The rows of each batch, one behind the other: first, and after the last.
+    fit
+        Of pictures of many shapes; None where there is none or it is not wanted.
     """
     if isinstance(found, cells.Runs) and forms.ragged == "padded" and not _has_nulls(found):
         return _padded_runs(column.name, found, edges, pool)
     if len(edges) == 1:
-        return [_deliver(column, found, forms, pool)]
-    return [_deliver(column, found.slice(*edge), forms, pool) for edge in edges]
+        return [_deliver(column, found, forms, pool, fit)]
+    return [_deliver(column, found.slice(*edge), forms, pool, fit) for edge in edges]
 
 
-def _deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
+def _deliver(
+    column: Column, found: cells.Cells, forms: Forms, pool: Pool, fit: pictures.Fitted | None
+) -> Batch:
     name = column.name
     if pictures.is_picture(column):
-        return _images(column, found, forms, pool)
+        shown = pictures.tensors(column, found, fit)
+        return {name: shown} if forms.images == "list" else pictures.pad(column, shown, pool)
     if isinstance(found, cells.Record):
         return {name: _records(column, found, forms)}
     levels, values = numbers(found)
@@ -119,10 +129,10 @@ def _deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Ba
     return {name: nested, f"{name}__lengths": torch.from_numpy(np.diff(levels[0]))}
 
 
-def deliver_one(column: Column, found: cells.Cells) -> Any:
+def deliver_one(column: Column, found: cells.Cells, fit: pictures.Fitted | None) -> Any:
     """Turn the cells of one row into the value of a sample: nothing is padded."""
     if pictures.is_picture(column):
-        return pictures.tensors(column, found)[0]
+        return pictures.tensors(column, found, fit)[0]
     levels, values = numbers(found)
     if values is None or len(levels) > 1:
         return found.python()[0]
@@ -256,10 +266,3 @@ def _pad(
     size = math.prod(values.shape[1:])  # runs are of single numbers
     places = np.arange(len(lengths)) * (width * size)
     copy_runs(values.reshape(-1), bounds[:-1] * size, lengths * size, out.reshape(-1), places)
-
-
-def _images(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
-    shown = pictures.tensors(column, found)
-    if forms.images == "list":
-        return {column.name: shown}
-    return pictures.pad(column, shown, pool)

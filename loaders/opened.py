@@ -21,6 +21,7 @@ from loaders.columns import AnyColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
 from loaders.pages import AVAILABLE
+from loaders.pictures import Fitted
 from loaders.readahead import ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
@@ -143,6 +144,12 @@ class Opened:
         with torch.no_grad():
             done: dict[str, torch.Tensor] = self._fits_by_device[device](dense)
         return done
+
+    def picture_fit(self, name: str) -> Fitted | None:
+        """Give what applies the fits of a column to a picture of any shape; None where it has none."""
+        if name not in self.fitted:
+            return None
+        return lambda picture: self.fits_on({name: picture[None]})[name][0]
 
     def _take_lease(self, seconds: float) -> Lease | None:
         try:

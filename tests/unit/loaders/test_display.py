@@ -97,8 +97,7 @@ def test_pictures_of_many_shapes_and_of_none(tmp_path: Path) -> None:
     drawn(shown)
 
 
-def test_decoded_pictures_that_are_handed_out_channels_first_where_they_have_one_size(tmp_path: Path) -> None:
-    """Those of many sizes are decoded to (height, width, channels) whatever the layout says."""
+def test_decoded_pictures_with_channels_first(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.new("RGB", (7, 6)).save(file, "PNG")
     for size in (None, [3, 4]):
