@@ -32,13 +32,13 @@ class MixedDataset:
         One positive number a dataset, any scale; by default the sizes of the datasets.
     mix
         "sample": every batch has samples of all datasets; they must have the same columns, kinds, shapes and
-        dtypes, pictures the same layout, and only columns of one shape a row. "batch": every batch comes from
-        one dataset; columns may differ.
+        dtypes after the fits, pictures the same layout, categories the same codes, and only columns of one
+        shape a row. "batch": every batch comes from one dataset; columns may differ.
 
     Raises
     ------
     InvalidOption
-        Datasets, weights or columns are not as said above, or one has a column `source`.
+        Datasets, weights or columns are not as said above; a dataset has a transform, or a column `source`.
 
     Notes
     -----
@@ -77,6 +77,8 @@ class MixedDataset:
         if len(self.weights) != len(self.datasets):
             raise InvalidOption(f"{len(self.weights)} weights for {len(self.datasets)} datasets")
         Mixture(self.weights, 0)  # refuses what is no weight
+        if any(dataset.transform is not None for dataset in self.datasets.values()):
+            raise InvalidOption("datasets with a transform of their own cannot be mixed; give none")
         named = [name for name, dataset in self.datasets.items() if SOURCE in dataset.schema]
         if named:
             raise InvalidOption(
@@ -97,7 +99,8 @@ class MixedDataset:
                     f"dataset {name!r} has columns without one shape a row: {', '.join(others)}; choose "
                     "other columns, or mix='batch'"
                 )
-            found[name] = [_described(column) for column in dataset.schema.values()]
+            rows = dataset.batch([])
+            found[name] = [_described(column, rows[key]) for key, column in dataset.schema.items()]
         first, *rest = found
         for name in rest:
             if found[name] != found[first]:
@@ -105,6 +108,20 @@ class MixedDataset:
                     f"datasets {first!r} and {name!r} have other columns: {', '.join(found[first])}; and "
                     f"{', '.join(found[name])}; choose the same columns, or mix='batch'"
                 )
+            self._check_vocabularies(first, name)
+
+    def _check_vocabularies(self, first: str, second: str) -> None:
+        """Refuse categories whose codes say something else; one of the two may know fewer values."""
+        one, other = (self.datasets[name].opened.snapshot for name in (first, second))
+        for column in self.datasets[first].schema:
+            if column in one.vocabularies and column in other.vocabularies:
+                values, others = one.vocabulary(column), other.vocabulary(column)
+                size = min(len(values), len(others))
+                if not values[:size].equals(others[:size]):
+                    raise InvalidOption(
+                        f"datasets {first!r} and {second!r} have other values for the codes of {column}; "
+                        "choose other columns, or mix='batch'"
+                    )
 
     def __len__(self) -> int:
         """Samples of an epoch: of all datasets together."""
@@ -147,8 +164,6 @@ class MixedDataset:
         pool = Pool(pinned=target.type == "cuda")
         feeds = []
         for number, dataset in enumerate(self.datasets.values()):
-            if dataset.transform is not None:
-                raise InvalidOption("datasets with a transform of their own cannot be mixed; give none")
             order = choose_order(dataset, shuffle, key_of(seed, number))
             feeds.append(
                 DatasetFeed(dataset.opened, order, dataset.forms, pool, read_only=False, fits=dataset.fits)
@@ -176,7 +191,7 @@ class MixedDataset:
         return ShardLoader.over(feed, made, pace)
 
 
-def _described(column: Column) -> str:
-    """Say what rows of datasets that are mixed have in common."""
+def _described(column: Column, rows: torch.Tensor) -> str:
+    """Say what rows that are mixed have in common, as they are once their fits were applied."""
     layout = ", channels first" if channels_first(column) else ""
-    return f"{column.name} ({column.kind} {column.stored_as}{layout})"
+    return f"{column.name} ({column.kind} {rows.dtype} {list(rows.shape[1:])}{layout})"

@@ -189,6 +189,34 @@ def test_samples_of_other_layouts_and_kinds_are_not_mixed(tmp_path: Path) -> Non
     assert batch["image"].stride()[1] == 1
 
 
+def test_samples_of_other_fits_and_codes_are_not_mixed(tmp_path: Path) -> None:
+    column = Column("label", "npy", "<i4", kind="category")
+    labels = np.arange(6, dtype=np.int32) % 3
+    fits = {"label": [{"op": "one_hot", "num_codes": 3}]}
+
+    def labelled(name: str, values: list[str], **options: Any) -> ShardDataset:
+        known = {"label": pa.array(values)}
+        written = {"label": (column, labels)}
+        rows = {"train": np.arange(6)}
+        path = datasets.write(tmp_path / name, written, rows, vocabularies=known, **options)
+        return ShardDataset(path)
+
+    plain = labelled("plain", ["a", "b", "c"])
+    more = labelled("more", ["a", "b", "c", "d"])
+    assert next(iter(MixedDataset([plain, more]).loader(4)))["label"].shape == (4,)
+    with pytest.raises(InvalidOption, match="other values for the codes of label"):
+        MixedDataset([plain, labelled("other", ["a", "c", "b"])])
+    fitted = labelled("fitted", ["a", "b", "c"], transforms=fits)
+    with pytest.raises(InvalidOption, match=r"torch.int32 \[\]\); and label \(category torch.float32 \[3\]"):
+        MixedDataset([plain, fitted])
+    assert next(iter(MixedDataset([fitted, fitted]).loader(4)))["label"].shape == (4, 3)
+    unfitted = ShardDataset(fitted.selection.path, fits=False)
+    assert next(iter(MixedDataset([plain, unfitted]).loader(4)))["label"].shape == (4,)
+    changed = ShardDataset(plain.selection.path, transform=lambda batch: batch)
+    with pytest.raises(InvalidOption, match="a transform of their own cannot be mixed"):
+        MixedDataset([plain, changed])
+
+
 @pytest.mark.parametrize("mix", ["sample", "batch"])
 def test_a_column_called_as_the_number_of_the_dataset_is_refused(tmp_path: Path, mix: Any) -> None:
     columns = {name: (Column(name, "npy", "<i8"), np.arange(9)) for name in ("source", "x")}
