@@ -317,6 +317,12 @@ class ShardDataset(Dataset[Sample]):
     def _repr_html_(self) -> str:
         return display.html(self)
 
+    def __copy__(self) -> ShardDataset:
+        """Share what is mapped, and the lease on it."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what is mapped."""
         return self.__dict__ | {"_opened": None}
