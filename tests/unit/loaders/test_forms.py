@@ -78,6 +78,24 @@ def test_masks_of_many_shapes_are_pictures(tmp_path: Path, images: Any) -> None:
         assert np.array_equal(train[row]["v"].numpy(), picture)
 
 
+@pytest.mark.parametrize("width", [1, 3, 4, 8, 12, 16])
+@pytest.mark.parametrize("most", [3, 200], ids=["short lists", "long lists"])
+def test_lists_of_fixed_binaries(tmp_path: Path, most: int, width: int) -> None:
+    """As lists of ObjectIds are, whose rows begin at no multiple of their width in every shard."""
+    rng = np.random.default_rng(0)
+    values = [
+        [rng.integers(0, 256, width, dtype=np.uint8).tobytes() for _ in range(rng.integers(most))]
+        for _ in range(400)
+    ]
+    path = write(tmp_path, values, f"list<fixed_size_binary[{width}]>", shard_bytes=500 * most)
+    train = ShardDataset(path)
+    order = np.random.default_rng(1).permutation(400)
+    assert train.opened.columns["v"].locator.num_shards > 1 or width < 8
+    assert train.batch(order)["v"] == [values[row] for row in order]
+    assert all(train[row]["v"] == values[row] for row in order[:20])
+    assert train.to_arrow()["v"].to_pylist() == values
+
+
 NULLS: dict[str, list[Any]] = {
     "int64": [1, None, 3],
     "bool": [True, None, False],
