@@ -48,16 +48,19 @@ def lists(dtypes: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataTy
 DTYPES = st.recursive(st.sampled_from(list(LEAVES)), lists, max_leaves=4)
 
 
-def values(dtype: pa.DataType, nulls: bool) -> st.SearchStrategy[Any]:
-    """Python values of a type."""
+def values(dtype: pa.DataType, nulls: bool, long: bool = True) -> st.SearchStrategy[Any]:
+    """Python values of a type; lists at one level of it may be long, as such are copied otherwise."""
     if pa.types.is_struct(dtype):
-        found: Any = st.fixed_dictionaries({member.name: values(member.type, nulls) for member in dtype})
+        members = {member.name: values(member.type, nulls, long) for member in dtype}
+        found: Any = st.fixed_dictionaries(members)
     elif pa.types.is_fixed_size_list(dtype):
         size = dtype.list_size
-        found = st.lists(values(dtype.value_type, nulls), min_size=size, max_size=size)
+        found = st.lists(values(dtype.value_type, nulls, long), min_size=size, max_size=size)
     elif pa.types.is_nested(dtype):
-        few = st.lists(values(dtype.value_type, nulls), max_size=3)
-        found = st.one_of(few, few.map(lambda elements: 40 * elements))  # long ones are copied otherwise
+        found = st.lists(values(dtype.value_type, nulls, long), max_size=3)
+        if long:
+            many = st.lists(values(dtype.value_type, nulls, False), max_size=3)
+            found = st.one_of(found, many.map(lambda elements: 40 * elements))
     else:
         found = LEAVES[dtype]
     return st.one_of(st.none(), found) if nulls else found
