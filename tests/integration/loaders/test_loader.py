@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import multiprocessing
 import os
 import pickle
@@ -185,28 +184,6 @@ def test_wrong_options(path: Path) -> None:
     ):
         with pytest.raises(InvalidOption, match=message):
             train.loader(**({"batch_size": 4} | options))
-
-
-@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
-def test_integers_of_other_libraries_are_options(path: Path, kind: Any) -> None:
-    train = ShardDataset(path, "train", columns=["label"])
-    plain: dict[str, Any] = {"batch_size": 16, "seed": 3, "num_threads": 1, "prefetch": 1}
-    for options in (
-        {"shuffle": True, "rank": 1, "world_size": 2},
-        {"shuffle": "block", "block_samples": 8, "window_blocks": 2},
-        {"balance": "label", "num_samples": 40},
-    ):
-        asked = plain | options
-        numbers = {name: kind(value) for name, value in asked.items() if type(value) is int}
-        wanted, loader = train.loader(**asked), train.loader(**asked | numbers)
-        assert json.dumps(loader.state_dict()) == json.dumps(wanted.state_dict())
-        assert equal(list(loader), list(wanted))
-    for mix in ("sample", "batch"):
-        mixed = MixedDataset([train, train], mix=mix)  # type: ignore[arg-type]
-        wanted = mixed.loader(16, seed=3, num_samples=64)
-        loader = mixed.loader(kind(16), seed=kind(3), num_samples=kind(64))
-        assert json.dumps(loader.state_dict()) == json.dumps(wanted.state_dict())
-        assert equal(list(loader), list(wanted))
 
 
 def test_layouts_and_casts(path: Path) -> None:
