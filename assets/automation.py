@@ -1,4 +1,7 @@
-"""Declarative automation: partitions whose source changed, what depends on them, then one snapshot."""
+"""Declarative automation: partitions whose source changed, what depends on them, then one snapshot.
+
+What a run did not manage is asked for again at the next full hour, until it has worked.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,22 @@ from assets.spec import DatasetSpec
 
 Condition: TypeAlias = dg.AutomationCondition[Any]
 
+HOURLY = "0 * * * *"
+
 
 def partition_condition(spec: DatasetSpec) -> Condition | None:
     """Return when a partition of `documents`, `images` or `records` is made again.
 
-    When something it depends on was updated, in any window and not only the latest, or when a partition
-    appears. Partitions that exist when automation is switched on are left to a backfill.
+    When something it depends on was updated, in any window and not only the latest; when a partition appears;
+    and when an hour begins after a run of it that failed. Partitions that exist when automation is switched
+    on are left to a backfill.
     """
     if not spec.refresh.automation:
         return None
     condition = dg.AutomationCondition
-    due = condition.newly_missing() | (condition.any_deps_updated() & ~condition.missing())
+    due: Condition = (
+        condition.newly_missing() | (condition.any_deps_updated() & ~condition.missing()) | _failed()
+    )
     return (
         due.since_last_handled()
         & ~condition.any_deps_missing()
@@ -30,8 +38,16 @@ def partition_condition(spec: DatasetSpec) -> Condition | None:
 
 
 def snapshot_condition(spec: DatasetSpec) -> Condition | None:
-    """Return when the snapshot is made again: when updates have settled; partitions may be missing."""
+    """Return when the snapshot is made again: when updates have settled, or as a partition after a failure.
+
+    Partitions may be missing.
+    """
     if not spec.refresh.automation:
         return None
-    updated = dg.AutomationCondition.any_deps_updated().since_last_handled()
-    return updated & ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
+    condition = dg.AutomationCondition
+    due: Condition = condition.any_deps_updated() | _failed()
+    return due.since_last_handled() & ~condition.any_deps_in_progress() & ~condition.in_progress()
+
+
+def _failed() -> Condition:
+    return dg.AutomationCondition.execution_failed() & dg.AutomationCondition.cron_tick_passed(HOURLY)

@@ -18,7 +18,7 @@ from assets.images import images_asset
 from assets.jobs import jobs
 from assets.records import records_asset
 from assets.resources import resources
-from assets.schedules import refresh_schedule
+from assets.schedules import schedules
 from assets.sensors import sensors
 from assets.snapshot import snapshot_asset
 from assets.spec import DatasetSpec
@@ -64,7 +64,8 @@ class MongoDataset(dg.Component):
 
     One YAML file gives the assets `source` (the collection, observed), `documents` (the selected fields of
     each partition), `images` and `records` (one column file per declared column) and `snapshot` (splits,
-    statistics, vocabularies: what training reads), with their checks, jobs, schedule, sensor and automation.
+    statistics, vocabularies: what training reads), with their checks, jobs, schedules, sensors and
+    automation.
 
     Declare where documents come from (`source`), how they are cut (`partitions`), what is taken from them
     (`columns`) and how rows are divided (`splits`); everything else has a default. `dg scaffold defs
@@ -113,12 +114,12 @@ def definitions_of(spec: DatasetSpec) -> dg.Definitions:
         assets: list[Any] = [source_asset(spec), documents_asset(spec)]
         assets += [images_asset(spec)] if spec.image_columns else []
         assets += [records_asset(spec)] if spec.record_columns else []
-        schedule, check = refresh_schedule(spec), source_check(spec)
+        check = source_check(spec)
         return dg.Definitions(
             assets=[*assets, snapshot_asset(spec)],
             asset_checks=[check] if check else [],
             jobs=jobs(spec),
-            schedules=[schedule] if schedule else [],
+            schedules=schedules(spec),
             sensors=sensors(spec),
             resources=resources(spec),
         )

@@ -12,7 +12,7 @@ from assets.automation import partition_condition
 from assets.beta import beta_allowed
 from assets.checks import check_specs
 from assets.config import ReadConfig
-from assets.materialize import Result, materialize
+from assets.materialize import Result, materialize, retrying
 from assets.mongo.build import build_documents
 from assets.mongo.observe import partition_values, source_versions
 from assets.mongo.unplaced import ASSET as UNPLACED
@@ -109,7 +109,7 @@ def documents_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     )
     def documents(context: dg.AssetExecutionContext, config: ReadConfig) -> Iterator[Result]:
         store, fields = store_of(context), fields_of(spec)
-        with client_of(spec, context) as client:
+        with retrying(context, spec), client_of(spec, context) as client:
 
             def build(partition: str, progress: Progress) -> Report:
                 return build_documents(

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.automation import partition_condition
 from assets.checks import check_specs
 from assets.config import ReadConfig
-from assets.materialize import Result, materialize
+from assets.materialize import Result, materialize, retrying
 from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
@@ -37,7 +37,7 @@ def images_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     )
     def images(context: dg.AssetExecutionContext, config: ReadConfig) -> Iterator[Result]:
         store = store_of(context)
-        with client_of(spec, context) as client:
+        with retrying(context, spec), client_of(spec, context) as client:
 
             def build(partition: str, progress: Progress) -> Report:
                 return build_images(

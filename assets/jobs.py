@@ -50,6 +50,11 @@ def refresh_name(spec: DatasetSpec) -> str:
     return f"{spec.name}_refresh"
 
 
+def gc_name(spec: DatasetSpec) -> str:
+    """Return the name of the job that removes what nobody needs any more."""
+    return f"{spec.name}_gc"
+
+
 def _trial_job(spec: DatasetSpec) -> dg.JobDefinition:
     @dg.op(name=f"{spec.name}_trial_op", required_resource_keys=resource_keys(spec))
     def trial(context: dg.OpExecutionContext, config: TrialConfig) -> None:
@@ -170,7 +175,7 @@ def _gc_job(spec: DatasetSpec) -> dg.JobDefinition:
             context.log.warning(f"{where} was left alone: {reason}")
 
     @dg.job(
-        name=f"{spec.name}_gc",
+        name=gc_name(spec),
         description="Remove versions that no snapshot, tag or lease needs, and what killed runs left behind.",
         tags={"dataset": spec.name},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import dagster as dg
@@ -19,9 +20,17 @@ from assets.progress import LogProgress, Progress
 from assets.quality.guard import Unfit
 from assets.report import Built, Report
 from assets.spec import DatasetSpec
-from shards import CommitConflict, ShardStore
+from shards import CommitConflict, CommitFailed, CommitStateUnknown, ShardStore, StorageError
 
-PASSING = (AutoReconnect, NetworkTimeout, ExecutionTimeout, ReadFailed, CommitConflict)
+PASSING = (
+    AutoReconnect,
+    NetworkTimeout,
+    ExecutionTimeout,
+    ReadFailed,
+    CommitConflict,
+    CommitStateUnknown,
+    StorageError,
+)
 """Errors that can pass: the step is retried, as often as `runs.retries` allows."""
 
 _PASSING_ERRNO = {errno.EAGAIN, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE}
@@ -49,8 +58,8 @@ def materialize(
 
     Raises
     ------
-    dagster.RetryRequested
-        An error that can pass; what is built already is found unchanged by the retry.
+    Exception
+        One that can pass, as it was met; what is built already is found unchanged by a retry.
     dagster.Failure
         One or more partitions failed for good.
     """
@@ -58,24 +67,17 @@ def materialize(
     failed: dict[str, Exception] = {}
     for position, partition in enumerate(partitions, 1):
         label = f"{spec.name}/{asset} {partition}"
-        previous = store.latest(spec.name, asset, partition)
         started = time.monotonic()
         try:
+            previous = store.latest(spec.name, asset, partition)
             report = build(partition, LogProgress(context.log.info, label))
+            version = store.version(spec.name, asset, partition, report.version)
         except Exception as error:  # whatever one partition's failure is, the others are built all the same
-            if can_pass(error):
-                context.log.warning(
-                    f"{label}: {_said(error)}; this may pass, up to {spec.runs.retries} retries"
-                )
-                raise dg.RetryRequested(
-                    spec.runs.retries, spec.runs.retry_seconds * 2**context.retry_number
-                ) from error
-            if len(partitions) == 1 and not isinstance(error, Unfit):
-                raise
             context.log.error(f"{label}: {_said(error)}")
+            if can_pass(error) or (len(partitions) == 1 and not isinstance(error, Unfit)):
+                raise
             failed[partition] = error
             continue
-        version = store.version(spec.name, asset, partition, report.version)
         done.append(Built(report, version, previous))
         context.log.info(
             f"{label} ({position} of {len(partitions)}): {report.rows:,} rows, "
@@ -107,11 +109,38 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
 
 
-def can_pass(error: BaseException) -> bool:
+@contextmanager
+def retrying(context: dg.AssetExecutionContext, spec: DatasetSpec) -> Iterator[None]:
+    """Have a step tried again when what its block raises can pass.
+
+    Raises
+    ------
+    dagster.RetryRequested
+        In place of an error that can pass.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not can_pass(error):
+            raise
+        pause_seconds = spec.runs.retry_seconds * 2**context.retry_number
+        context.log.warning(
+            f"{type(error).__name__} may pass: up to {spec.runs.retries} retries, in {pause_seconds:g} s"
+        )
+        raise dg.RetryRequested(spec.runs.retries, pause_seconds) from error
+
+
+def can_pass(error: BaseException | None) -> bool:
     """Return whether the same work may succeed when it is tried again."""
+    if isinstance(error, CommitFailed):
+        return can_pass(error.__cause__)
     if isinstance(error, PASSING):
-        return True
+        return not _is_denied(error)
     return isinstance(error, OSError) and error.errno in _PASSING_ERRNO
+
+
+def _is_denied(error: Exception) -> bool:
+    return isinstance(error, StorageError) and error.errno == errno.EACCES
 
 
 def data_version(done: Sequence[Built]) -> dg.DataVersion:

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.automation import partition_condition
 from assets.checks import check_specs
 from assets.columns.build import build_records
-from assets.materialize import Result, materialize
+from assets.materialize import Result, materialize, retrying
 from assets.partitions import run_partitions
 from assets.progress import Progress
 from assets.report import Report
@@ -37,6 +37,7 @@ def records_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         def build(partition: str, progress: Progress) -> Report:
             return build_records(spec, partition, store=store, run_id=context.run.run_id, progress=progress)
 
-        yield from materialize(context, spec, "records", run_partitions(spec, context), store, build)
+        with retrying(context, spec):
+            yield from materialize(context, spec, "records", run_partitions(spec, context), store, build)
 
     return cast(dg.AssetsDefinition, records)

@@ -1,4 +1,4 @@
-"""The schedule of a dataset: the last closed window, and as many before it as late documents may need."""
+"""Schedules of a dataset: its last closed windows are refreshed, and what nobody needs is removed."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from assets.documents import add_partitions
-from assets.jobs import refresh_name
+from assets.jobs import gc_name, refresh_name
 from assets.partitions import ALL, partition_keys, partitions_definition
 from assets.resources import client_of, resource_keys
 from assets.shape import asset_key, asset_names
@@ -15,8 +15,14 @@ from assets.spec import DatasetSpec
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
+def schedules(spec: DatasetSpec) -> list[dg.ScheduleDefinition]:
+    """Return the schedules that a dataset asks for."""
+    found = [refresh_schedule(spec), gc_schedule(spec)]
+    return [schedule for schedule in found if schedule is not None]
+
+
 def refresh_schedule(spec: DatasetSpec) -> dg.ScheduleDefinition | None:
-    """Return the schedule of `spec`; None when it has none."""
+    """Return the schedule that refreshes `spec`; None when it has none."""
     if spec.refresh.schedule is None:
         return None
 
@@ -38,6 +44,20 @@ def refresh_schedule(spec: DatasetSpec) -> dg.ScheduleDefinition | None:
         return [range_request(spec, due[0], due[-1], moment.isoformat())] if due else []
 
     return schedule
+
+
+def gc_schedule(spec: DatasetSpec) -> dg.ScheduleDefinition | None:
+    """Return the schedule of the gc job of `spec`; None when it has none."""
+    if spec.storage.gc is None:
+        return None
+    return dg.ScheduleDefinition(
+        name=f"{spec.name}_gc_schedule",
+        job_name=gc_name(spec),
+        cron_schedule=spec.storage.gc,
+        execution_timezone=spec.refresh.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Removes versions of {spec.name} beyond the last {spec.storage.keep_versions}.",
+    )
 
 
 def due_partitions(spec: DatasetSpec, instance: dg.DagsterInstance, moment: datetime) -> list[str]:

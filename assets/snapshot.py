@@ -9,7 +9,7 @@ import dagster as dg
 from assets.automation import snapshot_condition
 from assets.checks import check_specs
 from assets.columns.snapshot import build_snapshot
-from assets.materialize import Result, materialize
+from assets.materialize import Result, materialize, retrying
 from assets.partitions import ALL, partition_keys
 from assets.progress import Progress
 from assets.report import Report
@@ -38,26 +38,27 @@ def snapshot_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     )
     def snapshot(context: dg.AssetExecutionContext) -> Iterator[Result]:
         store = store_of(context)
-        keys = partition_keys(spec, context.instance)
-        ready = made_partitions(spec, store, keys)
-        missing = [key for key in keys if key not in set(ready)]
-        if missing:
-            context.log.warning(
-                f"{spec.name}/snapshot leaves out {len(missing)} of {len(keys)} partitions that were never "
-                f"materialized: {', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}"
-            )
-        if not ready:
-            raise dg.Failure(
-                f"{spec.name}/snapshot: no partition has been materialized yet; materialize "
-                f"{', '.join(asset_names(spec)[:-1])} of at least one partition first",
-                allow_retries=False,
-            )
+        with retrying(context, spec):
+            keys = partition_keys(spec, context.instance)
+            ready = made_partitions(spec, store, keys)
+            missing = [key for key in keys if key not in set(ready)]
+            if missing:
+                context.log.warning(
+                    f"{spec.name}/snapshot leaves out {len(missing)} of {len(keys)} partitions that were "
+                    f"never materialized: {', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}"
+                )
+            if not ready:
+                raise dg.Failure(
+                    f"{spec.name}/snapshot: no partition has been materialized yet; materialize "
+                    f"{', '.join(asset_names(spec)[:-1])} of at least one partition first",
+                    allow_retries=False,
+                )
 
-        def build(partition: str, progress: Progress) -> Report:
-            return build_snapshot(spec, ready, store=store, run_id=context.run.run_id, progress=progress)
+            def build(partition: str, progress: Progress) -> Report:
+                return build_snapshot(spec, ready, store=store, run_id=context.run.run_id, progress=progress)
 
-        context.add_asset_metadata({"partitions": len(ready), "partitions_missing": len(missing)})
-        yield from materialize(context, spec, "snapshot", [ALL], store, build)
+            context.add_asset_metadata({"partitions": len(ready), "partitions_missing": len(missing)})
+            yield from materialize(context, spec, "snapshot", [ALL], store, build)
 
     return cast(dg.AssetsDefinition, snapshot)
 

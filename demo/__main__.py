@@ -32,7 +32,8 @@ def main() -> int:
     if low:
         print(f"error: accuracy below the floor: {', '.join(low)}", file=sys.stderr)
         return 1
-    print("\nNext: `make ui` shows it all in Dagster, `.venv/bin/python -m shards ls data/shards` lists it.")
+    root = os.environ.get("SHARDS_ROOT") or "data/shards"
+    print(f"\nNext: `make ui` shows it all in Dagster, `.venv/bin/python -m shards ls {root}` lists it.")
     return 0
 
 

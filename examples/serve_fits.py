@@ -1,6 +1,6 @@
 """Serve a model with the very fits it was trained with: the snapshot's transforms as a module.
 
-    python examples/serve_fits.py --data data/shards/digits
+    python examples/serve_fits.py
 
 Training applies `Transforms` inside the loader. Here the same object is put in front of the network, exported
 by `torch.export`, and given a record as it would come from a request.
@@ -9,12 +9,14 @@ by `torch.export`, and given a record as it would come from a request.
 from __future__ import annotations
 
 import argparse
+import os
 
 import torch
 from torch import nn
 
 from loaders import ShardDataset, Transforms
-from shards import ShardStore
+
+ROOT = os.environ.get("SHARDS_ROOT") or "data/shards"
 
 
 class Service(nn.Module):
@@ -32,16 +34,15 @@ class Service(nn.Module):
 def main() -> None:
     """Compare what training sees with what the service computes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", default=f"{ROOT}/digits", help="directory or address of a dataset")
+    parser.add_argument("--cache", default="data/cache", help="directory for the shards of an address")
     parser.add_argument("--split", default="train")
     chosen = parser.parse_args()
 
-    trained_on = ShardDataset(chosen.data, chosen.split, columns=["image"])
+    trained_on = ShardDataset(chosen.data, chosen.split, columns=["image"], cache=chosen.cache)
     network = nn.Linear(trained_on[0]["image"].numel(), 10)
-    snapshot = ShardStore(trained_on.selection.path.parent).snapshot(
-        trained_on.selection.path.name, trained_on.version
-    )
-    service = Service(Transforms.from_snapshot(snapshot, ["image"]), network).eval()
+    transforms = Transforms.from_snapshot(trained_on.opened.snapshot, ["image"])
+    service = Service(transforms, network).eval()
 
     request = trained_on.as_stored()[:3]  # stands for pictures that clients send
     program = torch.export.export(service, (request,))

@@ -1,12 +1,14 @@
 """Train a small network on the digits that `make demo` made; prints its accuracy on the test split."""
 
+import os
+
 import torch
 from torch import Tensor, nn
 
 from loaders import ShardDataset
 
-PATH, COLUMNS = "data/shards/digits", ["image", "digit"]
-EPOCHS, BATCH = 25, 64
+ROOT = os.environ.get("SHARDS_ROOT") or "data/shards"
+COLUMNS, EPOCHS, BATCH = ["image", "digit"], 25, 64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -37,8 +39,8 @@ def main() -> None:
     """Train, test, report."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # faster for so small a network
-    train = ShardDataset(PATH, split="train", columns=COLUMNS)
-    test = ShardDataset(PATH, split="test", columns=COLUMNS)
+    train = ShardDataset(f"{ROOT}/digits", split="train", columns=COLUMNS, cache="data/cache")
+    test = ShardDataset(f"{ROOT}/digits", split="test", columns=COLUMNS, cache="data/cache")
     model = network().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)

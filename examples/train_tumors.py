@@ -1,11 +1,14 @@
 """Train a small network on the tumors that `make demo` made; prints its accuracy on the test split."""
 
+import os
+
 import torch
 from torch import Tensor, nn
 
 from loaders import ShardDataset
 
-PATH, FEATURES = "data/shards/tumors", ["mean", "error", "worst"]
+ROOT = os.environ.get("SHARDS_ROOT") or "data/shards"
+FEATURES = ["mean", "error", "worst"]
 EPOCHS, BATCH = 60, 32
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -35,8 +38,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)  # faster for so small a network
     columns = [*FEATURES, "diagnosis"]
-    train = ShardDataset(PATH, split="train", columns=columns)
-    test = ShardDataset(PATH, split="test", columns=columns)
+    train = ShardDataset(f"{ROOT}/tumors", split="train", columns=columns, cache="data/cache")
+    test = ShardDataset(f"{ROOT}/tumors", split="test", columns=columns, cache="data/cache")
     model = network().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)

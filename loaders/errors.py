@@ -9,7 +9,8 @@ LoaderError
 ├── CacheFull           a cache of remote shards has no room for the next one
 ├── DoesNotFit          a split that is larger than the memory of the device that should hold it
 ├── WorkerKilled        a worker process ended without saying why; names the shard it read
-└── ForeignIterator     an iterator with live threads was used in another process
+├── ForeignIterator     an iterator with live threads was used in another process
+└── IteratorReplaced    an iterator was used after its loader had begun another one
 
 Failures of the store itself keep their own classes, see `shards.errors`.
 """
@@ -70,3 +71,7 @@ class WorkerKilled(LoaderError):
 
 class ForeignIterator(LoaderError):
     """An iterator with live threads was used in another process than the one that made it."""
+
+
+class IteratorReplaced(LoaderError):
+    """An iterator was used after its loader had begun another one, or another place was loaded."""

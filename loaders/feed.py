@@ -68,6 +68,9 @@ class Feed(Protocol):
     schemas: Sequence[Mapping[str, Column]]
     """Columns by name, for each `source` that groups have."""
 
+    unit: int | None
+    """Positions that may share a batch with one another only; None where all are alike."""
+
     is_copying: bool
     """Whether nearly all of the work is copying, which holds no lock of the interpreter."""
 
@@ -150,6 +153,7 @@ class DatasetFeed:
     ) -> None:
         self.num_positions = order.num_positions
         self.schemas: Sequence[Mapping[str, Column]] = [opened.schema]
+        self.unit: int | None = None
         self.order = order
         self._opened, self._forms, self._pool = opened, shapes, pool
         self._apply_fits = fits
@@ -270,6 +274,7 @@ class DatasetFeed:
         return {
             "dataset": snapshot.dataset,
             "snapshot": snapshot.number,
+            "part": self._opened.part,
             "num_samples": len(self._opened.index),
             **self.order.describe(),
         }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy.typing as npt
+import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from loaders.dataset import ShardDataset
@@ -20,8 +22,10 @@ class ShardIterableDataset(IterableDataset[Batch]):
     """Yields whole batches; give it to a DataLoader with `batch_size=None`.
 
     Inside a DataLoader's worker processes, worker w of n yields every n-th batch of this rank, so that
-    together they yield each once. `state_dict` and `load_state_dict` are what torchdata's
-    `StatefulDataLoader` calls in every worker.
+    together they yield the same batches as one process would, in the same order. Processes that are kept
+    (`persistent_workers=True`) go on to the next epoch each time; new ones cannot know how many passes there
+    were, so call `set_epoch` before each, as with torch's `DistributedSampler`. `state_dict` and
+    `load_state_dict` are what torchdata's `StatefulDataLoader` calls in every worker.
 
     Parameters
     ----------
@@ -71,24 +75,40 @@ class ShardIterableDataset(IterableDataset[Batch]):
         }
         self._loader: ShardLoader | None = None
         self._process = 0
+        # shared with worker processes: epoch, position, how often they were chosen, and which choice of them
+        # workers have begun with
+        self._start: torch.Tensor = torch.tensor([0, 0, 1, 0]).share_memory_()  # type: ignore[no-untyped-call]
+        self._num_seen = 0
+        self._is_shuffled = bool(shuffle) or weights is not None or balance is not None
 
     def _made(self) -> ShardLoader:
         if self._loader is None or self._process != os.getpid():  # a forked worker has its parent's
-            self._process = os.getpid()
-            worker = get_worker_info()
-            number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+            self._process, self._num_seen = os.getpid(), 0
             self._loader = ShardLoader(
-                self.dataset,
-                self.batch_size,
-                rank=self.rank * count + number,
-                world_size=self.world_size * count,
-                **self._options,
+                self.dataset, self.batch_size, rank=self.rank, world_size=self.world_size, **self._options
             )
+            worker = get_worker_info()
+            if worker is not None:
+                self._loader.take_turns(worker.id, worker.num_workers)
+        epoch, position, num_chosen, _ = self._start.tolist()
+        if self._num_seen != num_chosen:
+            self._num_seen = num_chosen
+            self._loader.restart(epoch, position)
         return self._loader
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin where a loaded state says, else at the start of the next epoch."""
-        return iter(self._made())
+        is_new = self._process != os.getpid()
+        loader, worker = self._made(), get_worker_info()
+        if is_new and worker is not None and worker.id == 0:
+            if self._is_shuffled and self._start[3] == self._start[2]:
+                warnings.warn(
+                    f"new worker processes begin epoch {loader.epoch} once more, in the same order; call "
+                    "set_epoch before each pass, or keep the workers by persistent_workers=True",
+                    stacklevel=2,
+                )
+            self._start[3] = self._start[2]
+        return iter(loader)
 
     def __len__(self) -> int:
         """Batches of this rank in an epoch, over all worker processes."""
@@ -99,17 +119,24 @@ class ShardIterableDataset(IterableDataset[Batch]):
         return len(whole)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next `iter()` begins; not seen by workers that run already."""
-        self._made().set_epoch(epoch)
+        """Choose the epoch that the next `iter()` begins, also in workers that run already."""
+        self._choose(epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give where the next batch begins."""
+        """Give where the next batch begins; worker processes have places of their own."""
         return self._made().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with the batch that would have come next; see `ShardLoader.load_state_dict`."""
-        self._made().load_state_dict(state)
+        loader = self._made()
+        loader.load_state_dict(state)
+        if get_worker_info() is None:
+            self._choose(*loader.place)
+
+    def _choose(self, epoch: int, position: int) -> None:
+        self._start[:3] = torch.tensor([epoch, position, int(self._start[2]) + 1])
+        self._made()
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the loader, which each process makes for itself."""
-        return self.__dict__ | {"_loader": None}
+        return self.__dict__ | {"_loader": None, "_process": 0}

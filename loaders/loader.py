@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from loaders.cache import CachedFeed
-from loaders.device import HostStage, Layout, stage
-from loaders.errors import InvalidOption, StateMismatch
+from loaders.device import HostStage, Layout, Ready, stage
+from loaders.errors import ForeignIterator, InvalidOption, IteratorReplaced, StateMismatch
 from loaders.feed import DatasetFeed, Feed, steps_per_group
 from loaders.forms import Batch
 from loaders.options import Pace, choose_order, default_threads, num_processors, shard_of_world
@@ -151,11 +151,23 @@ class ShardLoader:
         self._place = (0, 0)  # epoch and position at which the next iterator begins
         self._meter = Meter()
         self._iterator: LoaderIterator | None = None
+        self._turns = (0, 1)
         self._plan(0)
+
+    def take_turns(self, turn: int, num_turns: int) -> None:
+        """Give only the batches `turn`, `turn + num_turns`, ... of this rank, as one of its workers."""
+        self._turns = (turn, num_turns)
 
     def _plan(self, start: int) -> Plan:
         return Plan(
-            self._feed.num_positions, self.batch_size, self.rank, self.world_size, self.drop_last, start
+            self._feed.num_positions,
+            self.batch_size,
+            self.rank,
+            self.world_size,
+            self.drop_last,
+            start,
+            self._feed.unit,
+            *self._turns,
         )
 
     def __len__(self) -> int:
@@ -165,39 +177,42 @@ class ShardLoader:
         return self._plan(0).num_steps
 
     def __iter__(self) -> LoaderIterator:
-        """Begin where a loaded state says, else at the start of the next epoch."""
-        if self._iterator is not None:
-            epoch, position = self._iterator.place
-            self._iterator.close()
-            self._place = (epoch + (position > 0), 0)
+        """Begin where a loaded state says, else at the start of the next epoch; ends the iterator before."""
+        before = self._iterator
+        if before is not None:
+            epoch, position = before.place
+            self.restart(*((epoch + 1, 0) if position and before.has_given else before.place))
         self._iterator = LoaderIterator(self, *self._place)
         return self._iterator
 
-    def _restart(self, epoch: int, position: int) -> None:
+    def restart(self, epoch: int, position: int) -> None:
+        """Choose the epoch, and the position in it over all ranks, at which the next `iter()` begins."""
         if self._iterator is not None:
-            self._iterator.close()
+            self._iterator.replace()
         self._iterator, self._place = None, (epoch, position)
 
     def _ended(self, iterator: LoaderIterator) -> None:
         """Let go of an iterator that gave its last batch, and so of the blocks that it holds."""
-        if iterator is self._iterator and iterator.place[1] == 0:
-            self._restart(*iterator.place)
+        if iterator is self._iterator:
+            self._iterator, self._place = None, iterator.place
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `iter()` begins."""
-        self._restart(epoch, 0)
+        self.restart(epoch, 0)
 
     @property
     def epoch(self) -> int:
         """The epoch under way, or the next one when none is."""
-        return self._here()[0]
+        return self.place[0]
 
-    def _here(self) -> tuple[int, int]:
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and position of the batch that comes next."""
         return self._place if self._iterator is None else self._iterator.place
 
     def state_dict(self) -> dict[str, Any]:
         """Give where the next batch begins, as small JSON; the same on every rank after the same step."""
-        epoch, position = self._here()
+        epoch, position = self.place
         return {
             "version": STATE_VERSION,
             "epoch": epoch,
@@ -225,27 +240,35 @@ class ShardLoader:
                 f"the state was saved with {found}; open the dataset with "
                 f"version={saved.get('snapshot')!r} and the same options, or begin anew"
             )
-        self._restart(int(state["epoch"]), int(state["position"]))
+        self.restart(int(state["epoch"]), int(state["position"]))
 
     def stats(self, *, reset: bool = False) -> LoaderStats:
-        """Give throughput and waiting times so far."""
-        found = self._meter.stats()
+        """Give throughput, waiting times and the place in the epoch so far."""
+        epoch, position = self.place
+        pending = (0, 0, 0) if self._iterator is None else self._iterator.pending
+        found = self._meter.stats(epoch, position / max(self._feed.num_positions, 1), pending)
         if reset:
             self._meter.reset()
+            self._meter.count(*pending)
         return found
 
 
 class LoaderIterator(Iterator[Batch]):
-    """One pass of a `ShardLoader`; `close` ends its threads early."""
+    """One pass of a `ShardLoader`; `close` ends its threads early.
+
+    Whatever is raised in the middle (an error, Ctrl-C), the batch that would have come is the next one still.
+    """
 
     def __init__(self, loader: ShardLoader, epoch: int, position: int) -> None:
         self._loader, self._meter = loader, loader._meter
-        self._ready: list[Batch] = []
-        self._is_finished = True
+        self.has_given = False
+        self._is_over = self._is_closed = self._is_replaced = self._is_broken = False
         self._begin(epoch, position)
 
     def _begin(self, epoch: int, position: int) -> None:
         loader = self._loader
+        self._ready: list[Batch] = []
+        self._is_finished = True
         self._epoch, self._step = epoch, 0
         self._plan = plan = loader._plan(position)
         self._num_steps = plan.num_steps
@@ -279,33 +302,80 @@ class LoaderIterator(Iterator[Batch]):
             batch = self._loader._stage.finish(batch)
         self._ready.pop()  # not before: a transform that fails leaves the batch where it is
         self._step += 1
+        self.has_given = True
         self._meter.waited(began)
         return batch
 
     def _fill(self) -> None:
         """Wait for the next group of batches."""
-        while not self._ready:
-            ready = next(self._ahead, None)
+        if self._is_replaced:
+            raise IteratorReplaced(
+                "this iterator was ended when its loader began another one or was given another place; use "
+                "the new one, or a loader of its own for each loop"
+            )
+        if self._is_broken:
+            self._begin(*self._here)
+            self._is_broken = False
+        while not self._ready and not self._is_closed:
+            ready = self._next_group()
             if ready is not None:
                 self._ready, self._is_finished = self._loader._stage.take(ready)[::-1], ready.is_finished
-                self._meter.delivered(len(self._ready), ready.num_samples, ready.num_bytes)
-            elif self._loader.infinite and self._num_steps:
+                self._counted = len(self._ready), ready.num_samples, ready.num_bytes
+                self._meter.count(*self._counted)
+            elif self._loader.infinite and self._loader._plan(0).num_steps:
                 self._begin(self._epoch + 1, 0)
             else:
-                self._meter.paused()
+                self._is_over = True
+                self.close()
                 self._loader._ended(self)
-                raise StopIteration
+        if self._is_closed:
+            raise StopIteration
+
+    def _next_group(self) -> Ready | None:
+        try:
+            return next(self._ahead, None)
+        except ForeignIterator:
+            raise
+        except BaseException:  # whatever its threads know is of no use now
+            self._is_broken = True
+            self._ahead.close()
+            raise
+
+    @property
+    def _here(self) -> tuple[int, int]:
+        return self._epoch, self._plan.position_after(self._step)
+
+    @property
+    def _has_more(self) -> bool:
+        return self._step < self._num_steps or self._loader.infinite
 
     @property
     def place(self) -> tuple[int, int]:
         """Epoch and position of the batch that comes next."""
-        if self._num_steps and self._step == self._num_steps:
+        gave_last = 0 < self._num_steps == self._step and self._plan.num_turns == 1  # others may have more
+        if self._is_over or gave_last:
             return self._epoch + 1, 0
-        return self._epoch, self._plan.position_after(self._step)
+        return self._here
+
+    @property
+    def pending(self) -> tuple[int, int, int]:
+        """Batches, samples and bytes that were counted and not taken yet."""
+        left = len(self._ready)
+        if not left:
+            return 0, 0, 0
+        num_batches, num_samples, num_bytes = self._counted
+        samples = num_samples - (num_batches - left) * self._loader.batch_size
+        return left, samples, num_bytes * samples // num_samples
+
+    def replace(self) -> None:
+        """Close it because another one begins; who still asks it for batches is told."""
+        self._is_replaced = self._has_more and not self._is_closed
+        self.close()
 
     def close(self) -> None:
         """End the threads; there are no more batches."""
-        self._ready = []
+        self._meter.count(*(-number for number in self.pending))
+        self._ready, self._is_closed = [], True
         self._ahead.close()
         self._meter.paused()
 

@@ -15,6 +15,7 @@ from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
 from loaders.mixture import SOURCE, BatchFeed, Mixture, SampleFeed
 from loaders.options import Pace, choose_order, default_threads, integer
+from loaders.order import draws
 from loaders.permutation import key_of
 from loaders.pictures import channels_first
 from loaders.pool import Pool
@@ -157,9 +158,8 @@ class MixedDataset:
         threads = default_threads() if num_threads is None else num_threads
         pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
         seed = integer("seed", seed)
-        num_positions = len(self) if num_samples is None else integer("num_samples", num_samples)
-        if num_positions < 1:
-            raise InvalidOption(f"num_samples={num_positions}; allowed: 1 or more")
+        if num_samples is not None:
+            num_samples = integer("num_samples", num_samples)
         target = device_of(device)
         pool = Pool(pinned=target.type == "cuda")
         feeds = []
@@ -168,6 +168,7 @@ class MixedDataset:
             feeds.append(
                 DatasetFeed(dataset.opened, order, dataset.forms, pool, read_only=False, fits=dataset.fits)
             )
+        num_positions = draws(num_samples, len(self))
         about = {
             "datasets": [feed.describe() for feed in feeds],
             "weights": self.weights,
@@ -184,6 +185,10 @@ class MixedDataset:
             if small:
                 raise InvalidOption(
                     f"batch_size={pace.batch_size}; allowed: up to {small[0]}, the fewest samples"
+                )
+            if num_positions < pace.batch_size:
+                raise InvalidOption(
+                    f"num_samples={num_positions}; allowed: {pace.batch_size}, a batch, or more"
                 )
             about["batch_size"] = pace.batch_size
             feed = BatchFeed(feeds, mixture, num_positions, about, pace.batch_size)

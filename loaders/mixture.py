@@ -79,6 +79,7 @@ class SampleFeed:
     ) -> None:
         self.num_positions, self.is_copying = num_positions, False
         self.schemas: Sequence[Mapping[str, Column]] = [feed.schemas[0] for feed in feeds]
+        self.unit: int | None = None
         self._feeds, self._mixture, self._about = feeds, mixture, dict(about)
 
     def row_bytes(self) -> int:
@@ -148,7 +149,7 @@ class BatchFeed(SampleFeed):
         batch_size: int,
     ) -> None:
         super().__init__(feeds, mixture, num_positions - num_positions % batch_size, about)
-        self._batch_size = batch_size
+        self.unit = self._batch_size = batch_size
 
     def row_bytes(self) -> int:
         """Pretend that rows are wide: one batch is gathered at a time."""

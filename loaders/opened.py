@@ -104,6 +104,11 @@ class Opened:
     lease_seconds
         Life of the lease that keeps the snapshot from being collected; renewed while this object lives. None
         takes no lease: for workers of a process that has one.
+
+    Attributes
+    ----------
+    part
+        The split, or `split/subset`.
     """
 
     def __init__(self, selection: Selection, lease_seconds: float | None) -> None:
@@ -112,8 +117,9 @@ class Opened:
         self.store = ShardStore(path.parent, storage=storage)
         self.place: Place = LocalPlace(Path(path.parent)) if storage is None else CachePlace(storage)
         self.snapshot: Snapshot = self.store.snapshot(path.name, selection.version)
+        self.part, rows = _part(self.snapshot, selection)
         self.index = Index(
-            _rows(self.snapshot, selection),
+            rows,
             ascending=selection.subset is None,
             num_rows=self.snapshot.num_rows,
         )
@@ -200,7 +206,8 @@ def selected(snapshot: Snapshot, columns: Sequence[str] | None) -> list[str]:
     return list(names)
 
 
-def _rows(snapshot: Snapshot, selection: Selection) -> npt.NDArray[Any]:
+def _part(snapshot: Snapshot, selection: Selection) -> tuple[str, npt.NDArray[Any]]:
+    """Give what is selected, by name, and its rows."""
     if selection.subset is not None:
         if selection.subset not in snapshot.subsets:
             raise UnknownName("subset", selection.subset, str(snapshot), snapshot.subsets)
@@ -209,7 +216,7 @@ def _rows(snapshot: Snapshot, selection: Selection) -> npt.NDArray[Any]:
             raise InvalidOption(
                 f"subset {selection.subset!r} lies in split {parent!r}, not in {selection.split!r}"
             )
-        return snapshot.subset_index(selection.subset)
+        return f"{parent}/{selection.subset}", snapshot.subset_index(selection.subset)
     split = selection.split
     if split is None:
         if len(snapshot.splits) != 1:
@@ -217,4 +224,4 @@ def _rows(snapshot: Snapshot, selection: Selection) -> npt.NDArray[Any]:
         split = snapshot.splits[0]
     if split not in snapshot.splits:
         raise UnknownName("split", split, str(snapshot), snapshot.splits)
-    return snapshot.index(split)
+    return split, snapshot.index(split)

@@ -30,20 +30,21 @@ BLOCK_BYTES = 4 << 20
 MAX_THREADS = 4
 
 
-def integer(name: str, value: Any) -> int:
+def integer(name: str, value: Any, least: int | None = None) -> int:
     """Give an option as Python's own integer, also where it is one of NumPy's or torch's.
 
     Raises
     ------
     InvalidOption
-        It is no integer.
+        It is no integer, or less than the least that is allowed.
     """
     try:
         found = operator.index(value)
     except TypeError:
         found = None
-    if found is None or isinstance(value, bool):
-        raise InvalidOption(f"{name}={value!r:.60}; allowed: an integer")
+    if found is None or isinstance(value, bool) or (least is not None and found < least):
+        bound = "" if least is None else f" of {least} or more"
+        raise InvalidOption(f"{name}={value!r:.60}; allowed: an integer{bound}")
     return found
 
 
@@ -61,16 +62,12 @@ class Pace:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for name in ("batch_size", "num_threads", "prefetch", "rank", "world_size"):
+        for name, least in (("batch_size", 1), ("num_threads", 0), ("prefetch", 1)):
+            object.__setattr__(self, name, integer(name, getattr(self, name), least))
+        for name in ("rank", "world_size"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, integer(name, value))
-        if self.batch_size < 1:
-            raise InvalidOption(f"batch_size={self.batch_size}; allowed: 1 or more")
-        if self.num_threads < 0 or self.prefetch < 1:
-            raise InvalidOption(
-                f"num_threads={self.num_threads}, prefetch={self.prefetch}; allowed: 0 or more, 1 or more"
-            )
 
 
 def choose_order(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from loaders.errors import InvalidOption
 from loaders.permutation import Permutation, Positions, hashes, key_of
@@ -171,8 +172,8 @@ class WeightedOrder:
         self._sums = np.cumsum(values)
         if self._sums[-1] <= 0:
             raise InvalidOption("weights are all 0; at least one must be positive")
-        self.num_positions, self.seed = num_positions or len(values), seed
-        self._weights_hash = int(np.bitwise_xor.reduce(hashes(self._sums.view(np.uint64), 0)))
+        self.num_positions, self.seed = draws(num_positions, len(values)), seed
+        self._hash = xxhash.xxh3_64_hexdigest(self._sums.data)
 
     def at(self, epoch: int, positions: Positions) -> Positions:
         """Give the sample numbers at `positions`."""
@@ -188,7 +189,7 @@ class WeightedOrder:
             "shuffle": "weighted",
             "num_positions": self.num_positions,
             "seed": self.seed,
-            "weights": f"{self._weights_hash:016x}",
+            "weights": self._hash,
         }
 
 
@@ -220,7 +221,8 @@ class BalancedOrder:
         _, codes, self._counts = np.unique(values, return_inverse=True, return_counts=True)
         self._members = np.argsort(codes, kind="stable")
         self._starts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
-        self.num_positions, self.seed = num_positions or len(values), seed
+        self._hash = xxhash.xxh3_64_hexdigest(codes.data)
+        self.num_positions, self.seed = draws(num_positions, len(values)), seed
 
     def at(self, epoch: int, positions: Positions) -> Positions:
         """Give the sample numbers at `positions`."""
@@ -242,5 +244,14 @@ class BalancedOrder:
             "shuffle": "balanced",
             "num_positions": self.num_positions,
             "seed": self.seed,
-            "class_counts": f"{int(np.bitwise_xor.reduce(hashes(self._counts.astype(np.uint64), 0))):016x}",
+            "classes": self._hash,
         }
+
+
+def draws(num_positions: int | None, num_samples: int) -> int:
+    """Check the positions of an epoch that are asked for; as many as there are samples by default."""
+    if num_positions is None:
+        return num_samples
+    if num_positions < 1:
+        raise InvalidOption(f"num_samples={num_positions}; allowed: 1 or more")
+    return num_positions

@@ -3,7 +3,8 @@
 A step takes `world_size * batch_size` positions that follow each other; rank r has the r-th run of
 `batch_size` of them. Put side by side, the batches of all ranks give the order itself, whatever the world
 size. What is left at the end is shared out evenly, so that every rank makes the same number of steps; where
-fewer samples are left than there are ranks, some are given twice (never dropped, unless `drop_last`).
+fewer samples are left than there are ranks, some are given twice (never dropped, unless `drop_last`). Worker
+processes of a rank take its steps in turns.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Plan:
         Leave out what does not fill a step.
     start
         First position; what comes before was delivered already, by any world size.
+    unit
+        Positions that may share a batch with one another only, as they come from one source; a batch is never
+        larger, and `num_positions` and `start` are multiples of it. None where all positions are alike.
+    turn, num_turns
+        Takes the steps `turn`, `turn + num_turns`, ... only; the others are those of other worker processes.
     """
 
     num_positions: int
@@ -40,6 +46,9 @@ class Plan:
     world_size: int = 1
     drop_last: bool = False
     start: int = 0
+    unit: int | None = None
+    turn: int = 0
+    num_turns: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -59,17 +68,19 @@ class Plan:
 
     @property
     def num_steps(self) -> int:
-        """Batches of this rank."""
+        """Batches of this rank, or those whose turn it is."""
         left = self.num_positions - self.start
-        return left // self.step_size if self.drop_last else -(-left // self.step_size)
+        steps = left // self.step_size if self.drop_last else -(-left // self.step_size)
+        return -(-(steps - self.turn) // self.num_turns)
 
     def position_after(self, steps: int) -> int:
-        """Positions delivered by all ranks once each has made `steps` steps."""
-        return min(self.start + steps * self.step_size, self.num_positions)
+        """Positions delivered by all ranks (and workers) once each has made `steps` steps."""
+        return min(self.start + steps * self.num_turns * self.step_size, self.num_positions)
 
     def batches(self, first: int, last: int) -> tuple[Positions, list[int]]:
         """Give the positions of steps `first` up to `last`, end to end, and where each batch ends."""
-        starts = self.start + np.arange(first, last, dtype=np.int64) * self.step_size
+        numbers = np.arange(first, last, dtype=np.int64) * self.num_turns + self.turn
+        starts = self.start + numbers * self.step_size
         whole = int(np.searchsorted(starts, self.num_positions - self.step_size, side="right"))
         run = np.arange(self.batch_size, dtype=np.int64) + self.rank * self.batch_size
         positions = (starts[:whole, None] + run).reshape(-1)
@@ -81,12 +92,18 @@ class Plan:
         return positions, ends
 
     def _tail(self, start: int) -> Positions:
+        """Share out what is left: its units to the ranks, and each unit to the ranks that have it."""
         left = self.num_positions - start
-        if left < self.world_size:
-            return np.array([start + self.rank % left], np.int64)
-        size, extra = divmod(left, self.world_size)
-        begin = start + self.rank * size + min(self.rank, extra)
-        return np.arange(begin, begin + size + (self.rank < extra), dtype=np.int64)
+        unit = self.unit or left
+        num_units = left // unit
+        mine = self.rank * num_units // self.world_size
+        first, last = (-(-number * self.world_size // num_units) for number in (mine, mine + 1))
+        begin, rank, num_ranks = start + mine * unit, self.rank - first, last - first
+        if unit < num_ranks:
+            return np.array([begin + rank % unit], np.int64)
+        size, extra = divmod(unit, num_ranks)
+        begin += rank * size + min(rank, extra)
+        return np.arange(begin, begin + size + (rank < extra), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ class LoaderStats:
         Part of it in which the training loop waited for a batch.
     gather_seconds
         Time the threads spent making batches, summed over threads.
+    epoch
+        The epoch under way, or the next one when none is.
+    progress
+        Share of its samples, over all ranks, that came before the next batch, 0 to 1.
     """
 
     num_batches: int
@@ -29,6 +33,8 @@ class LoaderStats:
     seconds: float
     wait_seconds: float
     gather_seconds: float
+    epoch: int
+    progress: float
 
     @property
     def samples_per_second(self) -> float:
@@ -52,8 +58,9 @@ class LoaderStats:
         else:
             verdict = "the loader waits for the training loop"
         return (
-            f"{self.num_batches} batches, {self.samples_per_second:,.0f} samples/s, "
-            f"{self.bytes_per_second / 1e9:.2f} GB/s, waited {100 * self.wait_share:.1f} %: {verdict}"
+            f"epoch {self.epoch} at {100 * self.progress:.0f} %, {self.num_batches} batches, "
+            f"{self.samples_per_second:,.0f} samples/s, {self.bytes_per_second / 1e9:.2f} GB/s, "
+            f"waited {100 * self.wait_share:.1f} %: {verdict}"
         )
 
 
@@ -62,13 +69,15 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._since: float | None = None
         self.reset()
 
     def reset(self) -> None:
         """Begin at zero."""
         self._batches = self._samples = self._bytes = 0
         self._seconds = self._wait = self._gather = 0.0
-        self._since: float | None = None
+        if self._since is not None:  # an iterator is in use
+            self._since = time.perf_counter()
 
     def waited(self, began: float) -> None:
         """Count a wait that began at `began` and ends now (`time.perf_counter`)."""
@@ -79,8 +88,8 @@ class Meter:
         self._seconds += now - self._since
         self._since = now
 
-    def delivered(self, num_batches: int, num_samples: int, num_bytes: int) -> None:
-        """Count batches that are ready to be taken."""
+    def count(self, num_batches: int, num_samples: int, num_bytes: int) -> None:
+        """Count batches that are ready to be taken; negative numbers take back those that never were."""
         self._batches += num_batches
         self._samples += num_samples
         self._bytes += num_bytes
@@ -96,6 +105,16 @@ class Meter:
             self._seconds += time.perf_counter() - self._since
         self._since = None
 
-    def stats(self) -> LoaderStats:
-        """Give the figures so far."""
-        return LoaderStats(self._batches, self._samples, self._bytes, self._seconds, self._wait, self._gather)
+    def stats(self, epoch: int, progress: float, pending: tuple[int, int, int]) -> LoaderStats:
+        """Give the figures so far, without the batches, samples and bytes that nobody has taken yet."""
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        return LoaderStats(
+            self._batches - pending[0],
+            self._samples - pending[1],
+            self._bytes - pending[2],
+            self._seconds + running,
+            self._wait,
+            self._gather,
+            epoch,
+            progress,
+        )

@@ -114,7 +114,7 @@ class _Crew(Generic[Result]):
         if self._helped and number not in self._done:
             mine = next(self._numbers, None)
             if mine is not None:
-                self._done[mine] = self._do(mine)
+                self._done[mine] = self._do(mine, Exception)  # Ctrl-C is not for later
                 self._num_owed += 1
         while number not in self._done:
             self._receive(wait=True)
@@ -136,10 +136,11 @@ class _Crew(Generic[Result]):
                 self._done[number] = result
                 wait = False
 
-    def _do(self, number: int) -> Result | _Failed:
+    def _do(self, number: int, kept: type[BaseException] = BaseException) -> Result | _Failed:
+        """Do a job; an error in it is a result that the consumer gets in its turn."""
         try:
             return self._work(number)
-        except BaseException as error:  # whatever it is, the consumer must get it
+        except kept as error:
             return _Failed(error)
 
 

@@ -14,9 +14,11 @@ from shards.errors import (
     InvalidArgument,
     LeaseLost,
     ManifestError,
+    MissingExtra,
     NotFound,
     Problem,
     ShardError,
+    StorageError,
     UnsupportedFormat,
 )
 from shards.gc import GcReport
@@ -46,6 +48,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "ManifestError",
+    "MissingExtra",
     "NotFound",
     "Pieces",
     "Problem",
@@ -54,6 +57,7 @@ __all__ = [
     "ShardStore",
     "Snapshot",
     "SnapshotAttempt",
+    "StorageError",
     "TableReader",
     "UnsupportedFormat",
     "VerifyReport",

@@ -23,7 +23,7 @@ from assets.mongo.schema import ID, documents_schema
 from assets.mongo.server import Guarantee, SnapshotGone
 from assets.mongo.side_by_side import Emit, Stopped, in_order
 from assets.progress import Progress, silent
-from shards import Pieces
+from shards import Pieces, StorageError
 
 LASTING_SECONDS = 10.0
 """What was read before is read again sooner than it is put down."""
@@ -136,6 +136,8 @@ class RangeRead:
     def _put(self, pieces: Pieces, name: str, data: Any) -> None:
         try:
             pieces.put(name, [data])
+        except StorageError:
+            raise  # a store that is away needs no room; the read goes on from its pieces later
         except OSError as error:  # no room: the version needs it more
             self.lost = error
             pieces.remove()

@@ -96,7 +96,7 @@ class Refresh(Model):
         description="Interval at which the source is hashed in the server: by `automation`, and by `watch` "
         "where the server has no change stream.",
     )
-    timezone: Timezone = Field("UTC", description="Time zone of the schedule.")
+    timezone: Timezone = Field("UTC", description="Time zone of `schedule` and of `storage.gc`.")
 
 
 class Runs(Model):
@@ -118,4 +118,5 @@ class Storage(Model):
         None, ge=1, description="Rows that the dataset will have; `store: auto` is chosen for so many."
     )
     keep_versions: Int = Field(3, ge=1, description="Versions that gc keeps of every partition.")
+    gc: Cron | None = Field(None, description="Cron expression: the gc job runs then; never by itself else.")
     verify: Literal["full", "sizes"] = Field("full", description="What the verify job compares.")

@@ -30,6 +30,7 @@ from assets.vision.plan import ImagePlan, fields_of_images, plans_of
 from assets.vision.previous import Previous
 from assets.vision.renderer import Renderer, quiet
 from assets.vision.sheets import rows_shown
+from assets.vision.sources.cache import cache_directory
 from assets.vision.sources.gather import Gatherer
 from assets.vision.statistics import ImageStatistics
 from assets.vision.tasks import Outcome
@@ -73,7 +74,7 @@ def build_images(
     progress
         Told how many rows are done.
     cache
-        Directory that keeps pictures fetched from URLs; `picture-cache` beside the store's root when None.
+        Directory that keeps pictures fetched from URLs; as `cache_directory` says when None.
     num_threads
         Decoding threads; 0 for one a processor.
 
@@ -94,7 +95,7 @@ def build_images(
     with (
         quiet(),
         Renderer() as renderer,
-        closing(Gatherer(spec, limits, client, cache or _beside(store))) as gatherer,
+        closing(Gatherer(spec, limits, client, cache or cache_directory(store.root))) as gatherer,
         store.begin(spec.name, "images", partition, shard_bytes=spec.storage.shard_mb << 20) as attempt,
     ):
         build = _Build(spec, plans, documents, previous, attempt)
@@ -235,10 +236,6 @@ def _shown(version: Version, plans: list[ImagePlan]) -> Iterator[int]:
     """Rows that contact sheets show."""
     for plan in plans:
         yield from rows_shown(version, plan.name).tolist()
-
-
-def _beside(store: ShardStore) -> Path:
-    return Path(store.root).absolute().parent / "picture-cache"
 
 
 def _documents(spec: DatasetSpec, partition: str, store: ShardStore, plans: list[ImagePlan]) -> Version:

@@ -17,7 +17,7 @@ from assets.vision.groups import Group
 from assets.vision.moments import Moments
 from assets.vision.plan import ImagePlan
 from assets.vision.tasks import Outcome
-from shards import Pieces
+from shards import Pieces, StorageError
 
 LASTING_SECONDS = 10.0
 """What was made before is made again sooner than it is put down."""
@@ -97,6 +97,8 @@ class GroupPieces:
                 self._pieces.put(BEGUN, [])
                 self._is_begun = True
             self._pieces.put(_name(group), [bson.encode(found)])
+        except StorageError:
+            raise  # a store that is away needs no room; the run goes on from its pieces later
         except OSError:  # no room: the version needs it more
             self._has_room = False
             self._pieces.remove()

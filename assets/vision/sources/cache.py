@@ -12,8 +12,41 @@ from typing import Any, Final
 
 import xxhash
 
+from assets.vision.errors import BuildError
+from shards.remote import is_url
+
+DIRECTORY = "SHARDS_PICTURE_CACHE"
+"""Environment variable that says where pictures are kept."""
+
 FRESH_SECONDS: Final = 3_600.0
 """An entry this young is used without asking: what a resumed run fetched before it stopped."""
+
+
+def cache_directory(root: str) -> Path:
+    """Return where pictures fetched from URLs are kept, for the shards below `root`.
+
+    What `SHARDS_PICTURE_CACHE` says; else `picture-cache` beside a root that is a directory, where that can
+    be written; else `shardmill/picture-cache` in the user's cache (`XDG_CACHE_HOME`, or `~/.cache`).
+
+    Raises
+    ------
+    BuildError
+        The variable holds an address.
+    """
+    given = os.environ.get(DIRECTORY)
+    if given:
+        if "://" in given:
+            raise BuildError(f"{DIRECTORY}: expected a directory, got {given!r}")
+        return Path(given)
+    if not is_url(root):
+        beside = Path(root).absolute().parent / "picture-cache"
+        if _can_write(beside) or (_can_write(beside.parent) and not beside.exists()):
+            return beside
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shardmill" / "picture-cache"
+
+
+def _can_write(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,14 +111,17 @@ class Pipeline:
 
 
 @contextmanager
-def pipeline(spec: DatasetSpec, folder: Any, monkeypatch: pytest.MonkeyPatch, uri: str) -> Iterator[Pipeline]:
-    """Give the dataset's jobs on an instance that lives as long as the block."""
-    monkeypatch.setenv("SHARDS_ROOT", str(folder / "shards"))
+def pipeline(
+    spec: DatasetSpec, folder: Any, monkeypatch: pytest.MonkeyPatch, uri: str, root: str = ""
+) -> Iterator[Pipeline]:
+    """Give the dataset's jobs on an instance that lives as long as the block; `root` for shards elsewhere."""
+    root = root or str(folder / "shards")
+    monkeypatch.setenv("SHARDS_ROOT", root)
     monkeypatch.setenv("MONGODB_URI", uri)
     home = Path(folder) / "home"
     home.mkdir(parents=True, exist_ok=True)
     with dg.DagsterInstance.local_temp(str(home)) as instance:
-        yield Pipeline(spec, instance, ShardStore(folder / "shards"))
+        yield Pipeline(spec, instance, ShardStore(root))
 
 
 def failures(result: dg.ExecuteInProcessResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,58 @@ def test_automation_asks_for_what_changed_then_one_snapshot(shop: Pipeline, data
     assert evaluate() == nothing
 
 
+def test_automation_asks_again_every_hour_until_it_has_worked(
+    shop: Pipeline, database: Database[Any]
+) -> None:
+    with beta_allowed():
+        definitions = definitions_of(shop.spec)
+    observe = Sensor(shop.spec, shop.instance, observe_sensor(shop.spec))
+    parts, cursor, now = ["documents", "images", "records"], None, datetime(2025, 6, 1, 12, 10)
+
+    def evaluate(minutes: int) -> set[str]:
+        """Name what is asked for, so many minutes after the last time."""
+        nonlocal cursor, now
+        now += timedelta(minutes=minutes)
+        for event in observe.tick().asset_events:
+            shop.instance.report_runless_asset_event(event)
+        with beta_allowed():
+            found = dg.evaluate_automation_conditions(
+                definitions, shop.instance, cursor=cursor, evaluation_time=now
+            )
+        cursor = found.cursor
+        requested = [found.get_requested_partitions(dg.AssetKey(["goods", name])) for name in parts]
+        assert all(keys in (set(), {"2025-01"}) for keys in requested)
+        names = {name for name, keys in zip(parts, requested, strict=True) if keys}
+        snapshot = found.get_requested_partitions(dg.AssetKey(["goods", "snapshot"]))
+        return names | ({"snapshot"} if snapshot else set())
+
+    assert shop.run().success
+    evaluate(0)
+    assert evaluate(1) == set()
+    january = {"_id": {"$in": [document(1_000 + row, 1)["_id"] for row in range(20)]}}
+    database.goods.update_many(january, {"$set": {"price": "dear"}})
+    assert evaluate(1) == set(parts)
+    for _ in range(2):
+        assert not shop.run("2025-01", assets=parts).success
+        assert evaluate(10) == set()
+        assert evaluate(50) == set(parts)
+    database.goods.update_many(january, {"$set": {"price": 5.5}})
+    observe.tick()  # and the change is not told to automation
+    assert shop.run("2025-01", assets=parts).success
+    assert evaluate(10) == {"snapshot"}
+    version = shop.store.latest("goods", "records", "2025-01")
+    assert version is not None
+    column = Path(shop.store.root) / version.column("price").path(0)
+    content = column.read_bytes()
+    column.write_bytes(b"")
+    assert not shop.run(assets=["snapshot"]).success
+    assert evaluate(10) == set()
+    assert evaluate(50) == {"snapshot"}
+    column.write_bytes(content)
+    assert shop.run(assets=["snapshot"]).success
+    assert evaluate(60) == set()
+
+
 def test_a_schedule_takes_the_last_window_and_looks_back(database: Database[Any], tmp_path: Path) -> None:
     refresh = {"schedule": "0 6 1 * *", "look_back": 1}
     partitions = {"by": "time", "field": "at", "every": "month", "start": "2025-01-01"}
@@ -230,6 +282,34 @@ def test_a_schedule_takes_the_last_window_and_looks_back(database: Database[Any]
             (request,) = schedule.evaluate_tick(context).run_requests or []
         assert request.tags["dagster/asset_partition_range_start"] == "2025-02"
         assert request.tags["dagster/asset_partition_range_end"] == "2025-03"
+
+
+def test_gc_runs_when_the_dataset_says_so_and_never_else(
+    database: Database[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mongo_uri: str
+) -> None:
+    fill(database, months=[1])
+    storage = {"gc": "30 3 * * *", "keep_versions": 1}
+    refresh = {"schedule": "0 6 1 * *", "timezone": "Europe/Berlin"}
+    silent = definitions_of(goods(database, refresh=refresh)).get_repository_def()
+    assert [schedule.name for schedule in silent.schedule_defs] == ["goods_schedule"]
+    with pipeline(
+        goods(database, storage=storage, refresh=refresh), tmp_path, monkeypatch, mongo_uri
+    ) as made:
+        schedule = made.definitions.get_repository_def().get_schedule_def("goods_gc_schedule")
+        assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "Europe/Berlin")
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+        assert schedule.job_name == "goods_gc"
+        for price in (1.0, 2.0):
+            database.goods.update_one({"_id": document(1_000, 1)["_id"]}, {"$set": {"price": price}})
+            assert made.run("2025-01").success
+        moment = datetime(2025, 4, 1, 1, 30, tzinfo=timezone.utc)
+        with dg.build_schedule_context(made.instance, scheduled_execution_time=moment) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
+        assert made.run(job="gc", run_config=request.run_config).success
+        assert made.store.versions("goods", "records", "2025-01") == [1, 2], "both are of today"
+        config = {"ops": {"goods_gc_op": {"config": {"grace_hours": 0.0}}}}
+        assert made.run(job="gc", run_config=config).success
+        assert made.store.versions("goods", "records", "2025-01") == [2]
 
 
 def test_ranges() -> None:

@@ -1,4 +1,4 @@
-"""`deploy/celery` as it is shipped: with real servers and two workers, of which one is killed."""
+"""`deploy/celery` as it is shipped: real servers, shards on an address, two workers, of which one dies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from demo.seed import seed
 from shards import ShardStore
 from tests.integration.deploy.cluster import Cluster, Killed, cluster
+from tests.integration.remote.server import BUCKET, Server
 from tests.ui.deployment import PROJECT
 
 pytestmark = [pytest.mark.xdist_group("celery"), pytest.mark.timeout(600)]
@@ -23,16 +24,33 @@ ASSETS = ("documents", "images", "records")
 KEYS = [f"digits/{asset}" for asset in ASSETS]
 DOCUMENTS = "digits__documents"
 LOCATION = ("tests.integration.deploy.location", PROJECT)
+SHARDS = f"s3://{BUCKET}/celery"
 
 
 @pytest.fixture(scope="module")
-def running(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def object_store() -> Iterator[None]:
+    """Give the environment an object store."""
+    server = Server()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+        patch.setenv("AWS_REGION", "us-east-1")
+        yield
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def running(
+    object_store: None, mongo_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     """Give a webserver and two workers; documents are seeded, nothing is materialized."""
     folder = tmp_path_factory.mktemp("celery")
     with MongoClient[dict[str, Any]](mongo_uri) as client:
         seed(client, folder / "pictures", DATABASE)
     environment = {
         "MONGODB_URI": mongo_uri,
+        "SHARDS_ROOT": SHARDS,
         "TEST_DATABASE": DATABASE,
         "TEST_PICTURES": str(folder / "pictures"),
         "TEST_DOCUMENTS_PER_SECOND": "200",
@@ -65,7 +83,7 @@ def _is_made(running: Cluster, killed: Killed) -> bool:
     failed = {run["runId"] for run in runs if run["status"] == "FAILURE"}
     assert failed == {killed.with_host, killed.alone}, [running.messages(run)[-3:] for run in failed]
     ended = all(run["status"] in ("SUCCESS", "FAILURE") for run in runs)
-    return ended and ShardStore(running.shards).partitions("digits", "records") == MONTHS
+    return ended and ShardStore(SHARDS).partitions("digits", "records") == MONTHS
 
 
 def test_a_backfill_survives_the_death_of_a_host(running: Cluster, killed: Killed, mongo_uri: str) -> None:
@@ -82,7 +100,7 @@ def test_a_backfill_survives_the_death_of_a_host(running: Cluster, killed: Kille
         assert any(reason in message for message in running.messages(run_id))
         retry = {"key": "dagster/parent_run_id", "value": run_id}
         assert len([run for run in runs if retry in run["tags"]]) == 1
-    store = ShardStore(running.shards)
+    store = ShardStore(SHARDS)
     assert not store.verify(full=True).damages
     with MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
         digits = client[DATABASE].digits
@@ -129,7 +147,7 @@ def test_two_workers_make_one_partition_at_once(running: Cluster, killed: Killed
     running.succeed(overtaken["run"])
     made = {run["runId"]: running.worker_of(run) for run in running.runs()}
     assert {made[quick], made[overtaken["run"]]} == {"run@north", "run@south"}
-    store = ShardStore(running.shards)
+    store = ShardStore(SHARDS)
     assert store.versions("digits", "documents", "2025-06") == [1, 2]
     assert not store.verify(full=True).damages
     latest = store.version("digits", "documents", "2025-06", 2)

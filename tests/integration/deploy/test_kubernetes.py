@@ -101,7 +101,10 @@ def test_a_run_is_one_job_without_privileges(launched: dict[str, Any]) -> None:
         volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume
     ]
     assert claims == [{"claimName": "shardmill-shards"}]
-    assert {"name": "shards", "mountPath": "/shards"} in container["volumeMounts"]
+    settings = yaml.safe_load((K8S / "manifests" / "settings.yaml").read_text())["data"]
+    mounted = {mount["name"]: Path(mount["mountPath"]) for mount in container["volumeMounts"]}
+    for variable in ("SHARDS_ROOT", "SHARDS_PICTURE_CACHE"):
+        assert mounted["shards"] in Path(settings[variable]).parents
     assert {toleration["tolerationSeconds"] for toleration in pod["tolerations"]} == {30}
 
 
@@ -145,7 +148,7 @@ def test_the_image_file_passes_its_linter_and_copies_what_exists() -> None:
 
 
 def test_names_of_one_file_are_those_of_the_others() -> None:
-    """Secrets, settings and the volume are called alike everywhere, and the image is one."""
+    """Secrets, settings and the volume are called alike everywhere."""
     documents = [
         document for file in K8S.rglob("*.yaml") for document in yaml.safe_load_all(file.read_text())
     ]
@@ -155,9 +158,6 @@ def test_names_of_one_file_are_those_of_the_others() -> None:
         assert name in made
     for secret in ("shardmill", VALUES["global"]["postgresqlSecretName"]):
         assert f"kubectl create secret generic {secret} " in text
-    (cron,) = [document for document in documents if document.get("kind") == "CronJob"]
-    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["image"] == IMAGE
 
 
 def test_files_hold_no_secret() -> None:

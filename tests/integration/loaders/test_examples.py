@@ -15,17 +15,21 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 240 rows for training."""
-    return datasets.mixed(tmp_path_factory.mktemp("examples"), 300)[0]
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of datasets as those of the demo, with 240 rows each for training."""
+    root = tmp_path_factory.mktemp("examples")
+    datasets.demo(root, 300)
+    return root
 
 
-def run(arguments: list[str], folder: Path, *, code: int = 0, **environment: str) -> str:
-    """Run a script from its folder; give what it printed."""
+def run(arguments: list[str], folder: Path, root: Path | str, *, code: int = 0, **environment: str) -> str:
+    """Run a script in a folder, with the shards below `root`; give what it printed."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SHARDS_ROOT": str(root)}
+        | environment,
         capture_output=True,
         text=True,
         timeout=240,
@@ -40,28 +44,28 @@ def labels(folder: Path, log: str, num_ranks: int) -> list[list[str]]:
     return [(folder / f"{log}.{rank}").read_text().splitlines() for rank in range(num_ranks)]
 
 
-def test_torchrun_goes_on_after_a_death(path: Path, tmp_path: Path) -> None:
+def test_torchrun_goes_on_after_a_death(root: Path, tmp_path: Path) -> None:
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = [str(ROOT / "examples/torchrun_resume.py"), "--data", str(path), "--epochs", "2"]
+    script = [str(ROOT / "examples/torchrun_resume.py"), "--epochs", "2"]
     whole = [*start, *script, "--checkpoint", "whole.pt", "--seen", "whole"]
-    assert run(whole, tmp_path).startswith("8 steps")
+    assert run(whole, tmp_path, root).startswith("8 steps")
     broken = [*start, *script, "--checkpoint", "broken.pt", "--seen", "broken"]
-    run(broken, tmp_path, code=1, DIE_AT_STEP="3")
-    assert run(broken, tmp_path).startswith("8 steps")
+    run(broken, tmp_path, root, code=1, DIE_AT_STEP="3")
+    assert run(broken, tmp_path, root).startswith("8 steps")
     assert labels(tmp_path, "broken", 2) == labels(tmp_path, "whole", 2)
 
 
-def test_lightning_resumes_at_the_batch(path: Path, tmp_path: Path) -> None:
+def test_lightning_resumes_at_the_batch(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="lightning is not installed")
-    script = [str(ROOT / "examples/train_lightning.py"), "--data", str(path)]
-    run([*script, "--directory", "a", "--log", "whole"], tmp_path)
-    run([*script, "--directory", "b", "--every", "3", "--steps", "5"], tmp_path)
-    run([*script, "--directory", "b", "--resume", "b/last.ckpt", "--log", "rest"], tmp_path)
+    script = [str(ROOT / "examples/train_lightning.py")]
+    run([*script, "--directory", "a", "--log", "whole"], tmp_path, root)
+    run([*script, "--directory", "b", "--every", "3", "--steps", "5"], tmp_path, root)
+    run([*script, "--directory", "b", "--resume", "b/last.ckpt", "--log", "rest"], tmp_path, root)
     whole, rest = ((tmp_path / name).read_text().splitlines() for name in ("whole", "rest"))
     assert len(whole) == 16
     assert rest == whole[3:]
 
 
-def test_serving_agrees_with_training(path: Path, tmp_path: Path) -> None:
-    done = run([str(ROOT / "examples/serve_fits.py"), "--data", str(path)], tmp_path)
+def test_serving_agrees_with_training(root: Path, tmp_path: Path) -> None:
+    done = run([str(ROOT / "examples/serve_fits.py")], tmp_path, root)
     assert done == "the exported service agrees with training on 3 rows\n"

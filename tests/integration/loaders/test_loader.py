@@ -283,7 +283,7 @@ def test_mixtures(path: Path) -> None:
     with pytest.raises(InvalidOption, match="one positive number"):
         MixedDataset(parts, weights=[1, 0])
     for options, message in (
-        ({"batch_size": 0}, "batch_size=0; allowed: 1 or more"),
+        ({"batch_size": 0}, "batch_size=0; allowed: an integer of 1 or more"),
         ({"num_samples": 0}, "num_samples=0; allowed: 1 or more"),
         ({"num_samples": -5}, "num_samples=-5; allowed: 1 or more"),
     ):

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from assets.spec.images import UrlPolicy
 from assets.vision.errors import BuildError, FetchError
-from assets.vision.sources.cache import ContentCache
+from assets.vision.sources.cache import ContentCache, cache_directory
 from assets.vision.sources.files import RootedFiles
 from assets.vision.sources.http import UrlFetcher
 from assets.vision.sources.objects import ObjectFetcher
@@ -207,6 +208,40 @@ def root(tmp_path: Path) -> Path:
     (inside / "loop").symlink_to("loop")
     os.mkfifo(inside / "pipe")
     return inside
+
+
+def test_the_cache_is_beside_a_root_that_can_be_written_else_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHARDS_PICTURE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    of_user = tmp_path / "home/.cache/shardmill/picture-cache"
+    assert cache_directory("data/shards") == of_user, "there is no directory `data`"
+    (tmp_path / "data").mkdir()
+    assert cache_directory("data/shards") == tmp_path / "data/picture-cache"
+    assert cache_directory("s3://bucket/shards") == of_user
+    with unprivileged():
+        assert cache_directory("/shards") == of_user
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/me")
+    assert cache_directory("gs://bucket/shards") == Path("/var/cache/me/shardmill/picture-cache")
+    monkeypatch.setenv("SHARDS_PICTURE_CACHE", "/pictures")
+    assert cache_directory("data/shards") == cache_directory("s3://bucket/shards") == Path("/pictures")
+    monkeypatch.setenv("SHARDS_PICTURE_CACHE", "s3://bucket/pictures")
+    with pytest.raises(BuildError, match="SHARDS_PICTURE_CACHE: expected a directory"):
+        cache_directory("data/shards")
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be a user who is not root for the length of a block."""
+    user = os.geteuid()
+    os.seteuid(user or 65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_files_below_the_root_are_read(root: Path) -> None:

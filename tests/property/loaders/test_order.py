@@ -61,6 +61,49 @@ def test_plans_share_out_every_position(size: int, batch: int, world: int, start
     assert ends == np.cumsum([len(part) for part in apart]).tolist()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 20), num_units=st.integers(0, 30), world=st.integers(1, 9), begin=st.integers(0, 30)
+)
+def test_plans_of_units_mix_none(batch: int, num_units: int, world: int, begin: int) -> None:
+    start, size = min(begin, num_units) * batch, num_units * batch
+    plans = [Plan(size, batch, rank, world, False, start, unit=batch) for rank in range(world)]
+    found: list[int] = []
+    for step in range(plans[0].num_steps):
+        for plan in plans:
+            positions, _ = plan.batches(step, step + 1)
+            assert len(set((positions // batch).tolist())) == 1
+            found += positions.tolist()
+    assert sorted(set(found)) == list(range(start, size))
+    if batch >= world:
+        assert found == list(range(start, size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(0, 300),
+    batch=st.integers(1, 20),
+    world=st.integers(1, 3),
+    turns=st.integers(1, 6),
+    drop=st.booleans(),
+    start=st.integers(0, 300),
+)
+def test_turns_are_steps_of_the_rank(
+    size: int, batch: int, world: int, turns: int, drop: bool, start: int
+) -> None:
+    start = min(start, size)
+    whole = Plan(size, batch, world - 1, world, drop, start)
+    steps = [whole.batches(step, step + 1)[0].tolist() for step in range(whole.num_steps)]
+    for turn in range(turns):
+        plan = Plan(size, batch, world - 1, world, drop, start, None, turn, turns)
+        assert [plan.batches(step, step + 1)[0].tolist() for step in range(plan.num_steps)] == steps[
+            turn::turns
+        ]
+        for step in range(plan.num_steps + 1):
+            rest = Plan(size, batch, world - 1, world, drop, plan.position_after(step), None, turn, turns)
+            assert rest.num_steps == plan.num_steps - step
+
+
 @settings(max_examples=100, deadline=None)
 @given(most=st.integers(1, 200), larger=st.integers(0, 200), num_steps=st.integers(0, 1000))
 def test_runs_of_steps_grow_from_one_and_nest(most: int, larger: int, num_steps: int) -> None:

@@ -124,3 +124,37 @@ def mixed(root: Path, num_rows: int = 500, **options: Any) -> tuple[Path, dict[s
     test = np.flatnonzero(np.arange(num_rows) % 5 == 0)
     path = write(root, columns, {"train": train, "test": test}, **options)
     return path, values | {"train": train, "test": test}
+
+
+def demo(root: Path, num_rows: int) -> None:
+    """Write what the examples read of the demo's datasets: `digits` and `tumors`, of chance values."""
+    rng = np.random.default_rng(2)
+    gray = Column(
+        "image", "npy", "<f4", (8, 8, 1), kind="image", attributes={"layout": "hwc", "mode": "gray"}
+    )
+    columns = {
+        "digits": {
+            "image": (gray, rng.random((num_rows, 8, 8, 1), np.float32)),
+            "digit": (
+                Column("digit", "npy", "|u1", kind="category"),
+                (np.arange(num_rows) % 10).astype(np.uint8),
+            ),
+        },
+        "tumors": {
+            **{
+                name: (
+                    Column(name, "npy", "<f4", (10,), kind="vector"),
+                    rng.random((num_rows, 10), np.float32),
+                )
+                for name in ("mean", "error", "worst")
+            },
+            "diagnosis": (
+                Column("diagnosis", "npy", "|u1", kind="category"),
+                (np.arange(num_rows) % 2).astype(np.uint8),
+            ),
+        },
+    }
+    is_test = np.arange(num_rows) % 5 == 0
+    splits = {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    for name, described in columns.items():
+        write(root, described, splits, name=name)

@@ -118,6 +118,7 @@ REPLACED = [
     ),
     ('"0 6 * * *"', '"0 25 * * *"', "refresh.schedule", "cron field hour"),
     ('"0 6 * * *"', '"0 6 * *"', "refresh.schedule", "five fields"),
+    ('"0 6 * * *"', '"0 6 * * *"\n  storage: {gc: daily}', "storage.gc", "five fields"),
     ('"0 6 * * *"', '"0 6 * * *"\n    timezone: Berlin', "refresh.timezone", "IANA name"),
     ('"0 6 * * *"', '"0 6 * * *"\n    look_back: 2', "refresh.look_back", "partitions by time"),
     ("  refresh:", "  checks: {ranges: {label: [0, 1]}}\n  refresh:", "checks.ranges.label", "price"),
