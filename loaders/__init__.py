@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
     from loaders.device import Layout
     from loaders.errors import (
+        CacheFull,
         DecodeFailed,
         DoesNotFit,
         ForeignIterator,
         InvalidOption,
+        IteratorReplaced,
         LoaderError,
         ShardChanged,
         StateMismatch,
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "CacheFull",
     "DecodeFailed",
     "DoesNotFit",
     "ForeignIterator",
     "Forms",
     "InvalidOption",
+    "IteratorReplaced",
     "Layout",
     "LoaderError",
     "LoaderStats",
@@ -59,11 +63,13 @@ __all__ = [
 
 _HOMES = {
     "Batch": "loaders.forms",
+    "CacheFull": "loaders.errors",
     "DecodeFailed": "loaders.errors",
     "DoesNotFit": "loaders.errors",
     "ForeignIterator": "loaders.errors",
     "Forms": "loaders.forms",
     "InvalidOption": "loaders.errors",
+    "IteratorReplaced": "loaders.errors",
     "Layout": "loaders.device",
     "LoaderError": "loaders.errors",
     "LoaderStats": "loaders.stats",

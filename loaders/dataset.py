@@ -17,7 +17,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from loaders import board, display, export
-from loaders.columns import DenseColumn
+from loaders.cells import Cells
+from loaders.columns import AnyColumn, DenseColumn
 from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Group
 from loaders.files import Rows
@@ -26,7 +27,7 @@ from loaders.opened import Opened, Selection
 from loaders.order import SequentialOrder
 from loaders.pool import Pool
 from loaders.remote import RemotePath
-from loaders.samples import Sample, Samples
+from loaders.samples import Sample, Samples, sample_number, sample_numbers
 from shards import Column
 from shards.remote import is_url
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from loaders.loader import ShardLoader
 
 LEASE_SECONDS = 600.0
+ROWS = "values whose first dimension is the sample"  # what a transform has to give
 
 
 class ShardDataset(Dataset[Sample]):
@@ -147,7 +149,7 @@ class ShardDataset(Dataset[Sample]):
     @property
     def schema(self) -> dict[str, Column]:
         """The loaded columns as they are stored, by name."""
-        return {name: column.column for name, column in self.opened.columns.items()}
+        return self.opened.schema
 
     @property
     def statistics(self) -> Mapping[str, Any]:
@@ -169,15 +171,11 @@ class ShardDataset(Dataset[Sample]):
         """Give one sample, or the batch of a slice."""
         if isinstance(position, slice):
             return self.batch(np.arange(*position.indices(len(self)), dtype=np.int64))
-        number = int(position)
-        size = len(self)
-        if not -size <= number < size:
-            raise IndexError(f"sample {number} of {size}")
-        return self._sample(number % size)
+        return self._sample(sample_number(position, len(self)))
 
     def __getitems__(self, positions: Sequence[int] | npt.NDArray[Any]) -> Samples:
         """Give samples that are gathered together; torch's DataLoader calls this with a whole batch."""
-        samples = np.asarray(positions, np.int64)
+        samples = sample_numbers(positions, len(self))
         if self.transform is not None:  # of one sample, or of a batch: neither is part of the other
             return Samples(
                 len(samples), lambda number: self._sample(int(samples[number])), lambda: self.batch(samples)
@@ -195,19 +193,25 @@ class ShardDataset(Dataset[Sample]):
         Parameters
         ----------
         samples
-            Integers in 0..len-1.
+            Integers in 0..len-1, or a mask of as many booleans as there are samples.
+
+        Raises
+        ------
+        InvalidOption
+            They are neither.
+        IndexError
+            There is no such sample.
         """
-        return self._finished(*self._gathered(np.asarray(samples, np.int64)))
+        return self._finished(*self._gathered(sample_numbers(samples, len(self))))
 
     def _gathered(self, wanted: Rows) -> tuple[DatasetFeed, Group]:
         """Gather samples and apply fits."""
-        self._check(wanted)
-        self._post(wanted)
         order = SequentialOrder(len(self))
         feed = DatasetFeed(
             self.opened, order, self.forms, self._pool, read_only=self.read_only, fits=self.fits
         )
         rows = feed.resolve(0, wanted)
+        self._post(rows)
         if feed.advises():
             feed.advise(rows, lambda: rows[:0])
         group = feed.group(rows, [len(wanted)])
@@ -225,14 +229,14 @@ class ShardDataset(Dataset[Sample]):
                 row = group.dense[name][number]
                 sample[name] = row if self.read_only else row.clone()
             else:
-                with column.watch.copying():
-                    sample[name] = deliver_one(column.column, group.cells[name].slice(number, number + 1))
+                value = self._one(name, column, group.cells[name].slice(number, number + 1))
+                sample[name] = value.clone() if isinstance(value, torch.Tensor) else value
         return sample
 
     def _sample(self, number: int) -> Sample:
         samples = np.array([number], np.int64)
         if self.transform is not None:
-            return Sample(_first(self.batch(samples)))
+            return Sample(_alone(self.batch(samples)))
         rows = self.opened.index(samples)
         self._post(rows)
         dense: dict[str, torch.Tensor] = {}
@@ -243,20 +247,17 @@ class ShardDataset(Dataset[Sample]):
                 dense[name] = column.gather(rows, self._pool) if view is None else view
                 sample[name] = None  # keeps the order of the columns
             else:
-                with column.watch.copying():
-                    sample[name] = deliver_one(column.column, column.gather(rows))
+                sample[name] = self._one(name, column, column.gather(rows))
         if self.fits:
             dense = self.opened.fits_on(dense)
         sample.update({name: value[0] for name, value in dense.items()})
         return sample
 
-    def _check(self, samples: Rows) -> None:
-        if samples.ndim != 1:
-            raise InvalidOption(f"samples of shape {samples.shape}; allowed: one list of integers")
-        if samples.size and (int(samples.min()) < 0 or int(samples.max()) >= len(self)):
-            raise IndexError(
-                f"samples from {samples.min()} to {samples.max()}; allowed: 0 to {len(self) - 1}"
-            )
+    def _one(self, name: str, column: AnyColumn, found: Cells) -> Any:
+        """Give the value of a row of a column that has no one shape."""
+        fit = self.opened.picture_fit(name) if self.fits else None
+        with column.watch.copying():
+            return deliver_one(column.column, found, fit)
 
     def _post(self, rows: Rows) -> None:
         if self._board is not None:
@@ -316,13 +317,37 @@ class ShardDataset(Dataset[Sample]):
     def _repr_html_(self) -> str:
         return display.html(self)
 
+    def __copy__(self) -> ShardDataset:
+        """Share what is mapped, and the lease on it."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what is mapped."""
         return self.__dict__ | {"_opened": None}
 
 
-def _first(value: Any) -> Any:
-    """Give the first sample of a batch."""
+def _alone(batch: Batch) -> Batch:
+    """Give the only sample of a batch; values that lie end to end are all its own."""
+    if not isinstance(batch, dict):
+        raise InvalidOption(f"transform gave a {type(batch).__name__}; allowed: a dict of {ROWS}")
+    flat = {name for name in batch if f"{name}__offsets" in batch}
+    offsets = {f"{name}__offsets" for name in flat}
+    return {
+        name: value if name in flat else _first(name, value)
+        for name, value in batch.items()
+        if name not in offsets
+    }
+
+
+def _first(name: str, value: Any) -> Any:
+    """Give the first row of a member of a batch."""
     if isinstance(value, dict):
-        return {name: _first(member) for name, member in value.items()}
-    return value[0]
+        return {key: _first(f"{name}.{key}", member) for key, member in value.items()}
+    try:
+        return value[0]
+    except (TypeError, IndexError) as error:
+        raise InvalidOption(
+            f"transform gave {name!r}, a {type(value).__name__} that has no first row; allowed: {ROWS}"
+        ) from error

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import torch
 
-from loaders.errors import InvalidOption
+from loaders.errors import InvalidOption, UnknownName
 from loaders.feed import Dense, Feed, Group, num_bytes
-from loaders.forms import Batch, finished
+from loaders.forms import Batch, finished, holds_numbers
+from loaders.pictures import channels_first, is_picture
 from shards import Column
 
 
@@ -29,11 +30,18 @@ class Layout:
     ----------
     images
         `stored`, or `chw` to put channels first. Pictures that lie as (height, width, channels) are only
-        viewed that way, which is torch's channels_last memory format.
+        viewed that way, which is torch's channels_last memory format. Those of (height, width) have no
+        channels and stay as they are.
     memory_format
-        Memory format of picture batches; None leaves them as they lie.
+        Memory format of pictures with channels, contiguous or channels_last, of each one where they have many
+        shapes; None leaves them as they lie.
     dtypes
-        Dtypes by column that values are cast to; nothing is scaled.
+        Dtypes by column that numbers, lists of them and pictures are cast to; nothing is scaled.
+
+    Raises
+    ------
+    InvalidOption
+        A value is none of these.
     """
 
     images: Literal["stored", "chw"] = "stored"
@@ -49,20 +57,64 @@ class Layout:
         """Refuse what is not known."""
         if self.images not in ("stored", "chw"):
             raise InvalidOption(f"layout={self.images!r}; allowed: stored, chw")
+        if self.memory_format not in (None, torch.contiguous_format, torch.channels_last):
+            raise InvalidOption(
+                f"memory_format={self.memory_format}; allowed: torch.contiguous_format, torch.channels_last"
+            )
+        for name, dtype in (self.dtypes or {}).items():
+            if not isinstance(dtype, torch.dtype):
+                raise InvalidOption(f"dtypes[{name!r}]={dtype!r}; allowed: a dtype of torch")
 
-    def apply(self, dense: Dense, schema: Mapping[str, Column]) -> Dense:
-        """Cast and turn tensors; those that need nothing are passed on."""
-        dtypes = self.dtypes or {}
-        done: Dense = {}
-        for name, tensor in dense.items():
-            column = schema.get(name)
-            if column is not None and column.kind == "image" and tensor.dim() == 4:
-                if self.images == "chw" and column.attributes.get("layout", "hwc") == "hwc":
-                    tensor = tensor.permute(0, 3, 1, 2)
-                if self.memory_format is not None:
-                    tensor = tensor.contiguous(memory_format=self.memory_format)
-            done[name] = tensor.to(dtypes[name]) if name in dtypes else tensor
-        return done
+    def check(self, schemas: Sequence[Mapping[str, Column]]) -> None:
+        """Refuse dtypes of what cannot be cast in one of several datasets, or is in none of them.
+
+        Raises
+        ------
+        UnknownName
+            No dataset has a column of this name.
+        InvalidOption
+            Its values are texts, bytes or records.
+        """
+        for name in self.dtypes or {}:
+            found = [schema[name] for schema in schemas if name in schema]
+            if not found:
+                names = {other for schema in schemas for other in schema}
+                raise UnknownName("column", name, "dtypes: what is loaded", names)
+            for column in found:
+                if not holds_numbers(column):
+                    raise InvalidOption(
+                        f"dtypes[{name!r}]: a column of {column.stored_as}; allowed: numbers, lists of them, "
+                        "pictures"
+                    )
+
+    def apply(self, batch: Batch, schema: Mapping[str, Column]) -> Batch:
+        """Cast and turn the columns of a batch; what needs nothing is passed on."""
+        if self.images == "stored" and not self.copies:
+            return batch
+        return {
+            name: self._applied(schema[name], value) if name in schema else value
+            for name, value in batch.items()
+        }
+
+    def _applied(self, column: Column, value: Any) -> Any:
+        dtype = (self.dtypes or {}).get(column.name)
+        if dtype is None and not is_picture(column):
+            return value
+        if isinstance(value, list):  # pictures of many shapes
+            return [self._turned(column, one[None], dtype)[0] for one in value]
+        if isinstance(value, torch.Tensor):
+            return self._turned(column, value, dtype)
+        raise InvalidOption(
+            f"dtypes[{column.name!r}]: a batch has nulls in this column; next: leave it out of dtypes"
+        )
+
+    def _turned(self, column: Column, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+        if is_picture(column) and tensor.dim() == 4:
+            if self.images == "chw" and not channels_first(column):
+                tensor = tensor.permute(0, 3, 1, 2)
+            if self.memory_format is not None:
+                tensor = tensor.contiguous(memory_format=self.memory_format)
+        return tensor if dtype is None else tensor.to(dtype)
 
 
 @dataclass(slots=True)
@@ -97,26 +149,23 @@ class HostStage:
 
     pinned = False
 
-    def __init__(
-        self,
-        feed: Feed,
-        layout: Layout,
-        schema: Mapping[str, Column],
-        transform: Callable[[Batch], Batch] | None,
-    ) -> None:
-        self.feed, self.layout, self.schema, self.transform = feed, layout, schema, transform
+    def __init__(self, feed: Feed, layout: Layout, transform: Callable[[Batch], Batch] | None) -> None:
+        self.feed, self.layout, self.transform = feed, layout, transform
 
     def make(self, group: Group) -> Ready:
         """Apply fits and layout; in a loader thread."""
-        batches = self._batches(group, group.dense)
-        return Ready(batches, *_size(group, batches), self._is_finished(group))
+        made = self._batches(group, group.dense)
+        return Ready(self._laid_out(group, made), *_size(group, made), self._is_finished(group))
 
     def _is_finished(self, group: Group) -> bool:
         return not group.cells and self.transform is None
 
     def _batches(self, group: Group, dense: Dense) -> list[Batch]:
-        dense = self.layout.apply(self.feed.fits(dense), self.schema)
-        return self.feed.batches(replace(group, dense=dense))
+        return self.feed.batches(replace(group, dense=self.feed.fits(dense)))
+
+    def _laid_out(self, group: Group, batches: list[Batch]) -> list[Batch]:
+        schema = self.feed.schemas[group.source]
+        return [self.layout.apply(batch, schema) for batch in batches]
 
     def take(self, ready: Ready) -> list[Batch]:
         """Give the training loop what was made; in its thread."""
@@ -137,11 +186,10 @@ class CudaStage(HostStage):
         self,
         feed: Feed,
         layout: Layout,
-        schema: Mapping[str, Column],
         transform: Callable[[Batch], Batch] | None,
         device: torch.device,
     ) -> None:
-        super().__init__(feed, layout, schema, transform)
+        super().__init__(feed, layout, transform)
         self.device = device
         self._threads = threading.local()
         self._copying: deque[tuple[Any, Any]] = deque()
@@ -158,7 +206,7 @@ class CudaStage(HostStage):
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             dense = {name: self._copy(tensor) for name, tensor in group.dense.items()}
             made = self._batches(group, dense)
-            batches = [self._copy(batch) for batch in made]
+            batches = self._laid_out(group, [self._copy(batch) for batch in made])
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(stream)
         return Ready(batches, *_size(group, made), self._is_finished(group), event, (group.dense, made))
@@ -212,13 +260,13 @@ def _record(value: Any, stream: Any) -> None:
 def stage(
     feed: Feed,
     layout: Layout,
-    schema: Mapping[str, Column],
     transform: Callable[[Batch], Batch] | None,
     device: torch.device,
 ) -> HostStage:
-    """Choose how batches reach a device."""
+    """Choose how batches reach a device; refuses a layout that is none of the feed's."""
+    layout.check(feed.schemas)
     if device.type == "cpu":
-        return HostStage(feed, layout, schema, transform)
+        return HostStage(feed, layout, transform)
     if device.type == "cuda":
-        return CudaStage(feed, layout, schema, transform, device)
+        return CudaStage(feed, layout, transform, device)
     raise InvalidOption(f"device={str(device)!r}; allowed: cpu, cuda, cuda:<number>")

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from loaders.cells import Cells, Fixed, FixedList
+from loaders.cells import Cells
 from loaders.columns import DenseColumn
 from loaders.errors import InvalidOption
+from loaders.forms import numbers
+from loaders.options import integer
 from loaders.permutation import Permutation, key_of
 from loaders.pool import Pool
+from loaders.samples import sample_numbers
 
 if TYPE_CHECKING:
     from loaders.dataset import ShardDataset
@@ -53,6 +56,7 @@ def to_numpy(dataset: ShardDataset, samples: npt.ArrayLike | None) -> dict[str, 
 
 def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:
     """Draw samples without repeats."""
+    num_samples = integer("num_samples", num_samples)
     if num_samples < 0:
         raise InvalidOption(f"num_samples={num_samples}; allowed: 0 or more")
     size = len(dataset)
@@ -64,18 +68,13 @@ def sample(dataset: ShardDataset, num_samples: int, seed: int) -> list[Sample]:
 
 def _rows(dataset: ShardDataset, samples: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
     size = len(dataset)
-    wanted = np.arange(size) if samples is None else np.asarray(samples, np.int64)
-    if wanted.size and (int(wanted.min()) < 0 or int(wanted.max()) >= size):
-        raise IndexError(f"samples from {wanted.min()} to {wanted.max()}; allowed: 0 to {size - 1}")
-    return dataset.opened.index(wanted)
+    return dataset.opened.index(np.arange(size) if samples is None else sample_numbers(samples, size))
 
 
 def _array(found: Cells) -> npt.NDArray[Any]:
-    if isinstance(found, Fixed) and found.present is None:
-        return found.values
-    if isinstance(found, FixedList) and isinstance(found.elements, Fixed) and found.present is None:
-        return found.elements.values.reshape(len(found), found.size, *found.elements.values.shape[1:])
-    values = found.python()
-    objects = np.empty(len(values), object)
-    objects[:] = values
+    levels, values = numbers(found)
+    if values is not None and not levels:
+        return values
+    objects = np.empty(len(found), object)
+    objects[:] = found.python()
     return objects

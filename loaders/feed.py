@@ -20,6 +20,7 @@ from loaders.order import Order
 from loaders.permutation import Positions
 from loaders.pool import Pool
 from loaders.remote_ahead import Lookahead
+from shards import Column
 
 Dense: TypeAlias = "dict[str, torch.Tensor]"
 Resolved: TypeAlias = npt.NDArray[np.int64]
@@ -44,11 +45,14 @@ class Group:
         The other columns, by name.
     ends
         Where each batch ends.
+    source
+        Number of the schema of the feed that all of them have.
     """
 
     dense: Dense
     cells: Mapping[str, Cells]
     ends: Sequence[int]
+    source: int = 0
 
     def cut(self, start: int, stop: int) -> Group:
         """Give rows `start` to `stop`, views."""
@@ -60,6 +64,9 @@ class Feed(Protocol):
     """Where a loader gets its batches from; called from several threads."""
 
     num_positions: int
+
+    schemas: Sequence[Mapping[str, Column]]
+    """Columns by name, for each `source` that groups have."""
 
     unit: int | None
     """Positions that may share a batch with one another only; None where all are alike."""
@@ -145,6 +152,7 @@ class DatasetFeed:
         stay: bool = False,
     ) -> None:
         self.num_positions = order.num_positions
+        self.schemas: Sequence[Mapping[str, Column]] = [opened.schema]
         self.unit: int | None = None
         self.order = order
         self._opened, self._forms, self._pool = opened, shapes, pool
@@ -240,7 +248,8 @@ class DatasetFeed:
                     batch[name] = part
                 continue
             with column.watch.copying():
-                made = forms.deliver(column.column, group.cells[name], edges, self._forms, self._pool)
+                fit = self._opened.picture_fit(name) if self._apply_fits else None
+                made = forms.deliver(column.column, group.cells[name], edges, self._forms, self._pool, fit)
             for batch, members in zip(batches, made, strict=True):
                 batch.update(members)
         return batches

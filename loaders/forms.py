@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -18,6 +19,8 @@ from loaders.runs import copy_runs
 from shards import Column
 
 Batch: TypeAlias = "dict[str, Any]"
+Bounds: TypeAlias = "npt.NDArray[np.int64]"
+"""Where each of some lists begins among the elements of all, and where the last one ends."""
 
 RAGGED = ("padded", "nested", "flat")
 RECORDS = ("dict", "columns", "arrow")
@@ -29,17 +32,20 @@ PADDED = 4  # times the bytes of lists, about, that they take once they are fill
 class Forms:
     """The forms of values that are no tensor of one shape.
 
+    Numbers and lists with a null among those of a batch are Python values there, None where they are null.
+
     Parameters
     ----------
     ragged
         Lists of numbers. `padded`: one tensor filled up with zeros, and `<name>__lengths`. `nested`: a jagged
         `torch.nested` tensor, and `<name>__lengths`. `flat`: all values end to end, and `<name>__offsets` of
         one more element than there are rows. Lists of lists are always padded, in every dimension, with the
-        lengths of the second level in `<name>__lengths_2` and so on.
+        lengths of the second level in `<name>__lengths_2` and so on. Inner lists of one length (the numbers
+        of a box, of a point) are a dimension of the values in every form.
     records
         Dicts. `dict`: a list of Python dicts. `columns`: one dict of columns. `arrow`: a `pa.StructArray`.
     images
-        Pictures of many shapes. `list`: one tensor each. `padded`: one tensor, filled with
+        Pictures of many shapes. `list`: one tensor each. `padded`: one tensor, filled, after the fits, with
         zeros at the bottom and at the right, and `<name>__sizes` (height, width).
     """
 
@@ -77,7 +83,12 @@ def _made(value: Any) -> Any:
 
 
 def deliver(
-    column: Column, found: cells.Cells, edges: Sequence[tuple[int, int]], forms: Forms, pool: Pool
+    column: Column,
+    found: cells.Cells,
+    edges: Sequence[tuple[int, int]],
+    forms: Forms,
+    pool: Pool,
+    fit: pictures.Fitted | None,
 ) -> list[Batch]:
     """Turn the cells of one column into members of batches, by name; `finished` makes the rest.
 
@@ -85,81 +96,89 @@ def deliver(
     ----------
     edges
         The rows of each batch, one behind the other: first, and after the last.
+    fit
+        Of pictures of many shapes; None where there is none or it is not wanted.
     """
-    if isinstance(found, cells.Runs) and forms.ragged == "padded" and column.kind != "image":
+    if isinstance(found, cells.Runs) and forms.ragged == "padded" and not _has_nulls(found):
         return _padded_runs(column.name, found, edges, pool)
     if len(edges) == 1:
-        return [_deliver(column, found, forms, pool)]
-    return [_deliver(column, found.slice(*edge), forms, pool) for edge in edges]
+        return [_deliver(column, found, forms, pool, fit)]
+    return [_deliver(column, found.slice(*edge), forms, pool, fit) for edge in edges]
 
 
-def _deliver(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
+def _deliver(
+    column: Column, found: cells.Cells, forms: Forms, pool: Pool, fit: pictures.Fitted | None
+) -> Batch:
     name = column.name
-    if column.kind == "image":
-        return _images(column, found, forms, pool)
-    if isinstance(found, cells.Fixed):
-        return {name: torch.from_numpy(found.values)}
-    if isinstance(found, (cells.Text, cells.Coded)):
-        return {name: Later(found)}
+    if pictures.is_picture(column):
+        shown = pictures.tensors(column, found, fit)
+        return {name: shown} if forms.images == "list" else pictures.pad(column, shown, pool)
     if isinstance(found, cells.Record):
         return {name: _records(column, found, forms)}
-    if isinstance(found, cells.FixedList):
-        return {name: _fixed_list(found)}
-    if isinstance(found, cells.Runs):
-        found = found.gathered()
-    depth = _depth(found)
-    if depth == 0:
+    levels, values = numbers(found)
+    if values is None:
         return {name: Later(found)}
-    if depth > 1:
-        return _padded(name, found, pool)
-    values = _leaf(found)
-    if forms.ragged == "padded":
-        return _padded(name, found, pool)
-    lengths = torch.from_numpy(np.diff(found.bounds))
+    if not levels:
+        return {name: torch.from_numpy(values)}
+    if forms.ragged == "padded" or len(levels) > 1:
+        return _padded(name, levels, values, pool)
+    bounds = torch.from_numpy(levels[0])
     if forms.ragged == "flat":
-        return {name: torch.from_numpy(values), f"{name}__offsets": torch.from_numpy(found.bounds)}
-    nested = torch.nested.nested_tensor_from_jagged(torch.from_numpy(values), torch.from_numpy(found.bounds))
-    return {name: nested, f"{name}__lengths": lengths}
+        return {name: torch.from_numpy(values), f"{name}__offsets": bounds}
+    nested = torch.nested.nested_tensor_from_jagged(torch.from_numpy(values), bounds)
+    return {name: nested, f"{name}__lengths": torch.from_numpy(np.diff(levels[0]))}
 
 
-def deliver_one(column: Column, found: cells.Cells) -> Any:
+def deliver_one(column: Column, found: cells.Cells, fit: pictures.Fitted | None) -> Any:
     """Turn the cells of one row into the value of a sample: nothing is padded."""
-    if column.kind == "image":
-        return pictures.tensors(column, found)[0]
-    if isinstance(found, cells.Fixed):
-        return torch.from_numpy(found.values)[0]
-    if isinstance(found, cells.FixedList):
-        return _made(_fixed_list(found))[0]
-    if isinstance(found, cells.Runs):
-        found = found.gathered()
-    if isinstance(found, cells.Ragged) and _depth(found) == 1:
-        return torch.from_numpy(_leaf(found))
-    return found.python()[0]
+    if pictures.is_picture(column):
+        return pictures.tensors(column, found, fit)[0]
+    levels, values = numbers(found)
+    if values is None or len(levels) > 1:
+        return found.python()[0]
+    tensor = torch.from_numpy(values)
+    return tensor if levels else tensor[0]
 
 
-def _depth(found: cells.Cells) -> int:
-    """Levels of lists above numbers; 0 when there are no numbers below, or nulls among them."""
-    depth = 0
-    while isinstance(found, cells.Ragged):
-        depth, found = depth + 1, found.elements
-    return depth if isinstance(found, cells.Fixed) and found.present is None and found.values.ndim == 1 else 0
+def numbers(found: cells.Cells) -> tuple[list[Bounds], npt.NDArray[Any] | None]:
+    """Give the bounds of every level of lists of any length, and the numbers below all of them.
 
-
-def _leaf(found: cells.Cells) -> npt.NDArray[Any]:
-    while isinstance(found, cells.Ragged):
+    Lists of one length are dimensions of the numbers. None in place of numbers where there are other values,
+    or nulls at any level.
+    """
+    levels: list[Bounds] = []
+    shape: list[int] = []
+    while not isinstance(found, cells.Fixed):
+        if isinstance(found, cells.Runs):
+            found = found.gathered()
+        if not isinstance(found, (cells.Ragged, cells.FixedList)) or _has_nulls(found):
+            return levels, None
+        if isinstance(found, cells.FixedList):
+            shape.append(found.size)
+        elif shape:
+            return levels, None
+        else:
+            levels.append(found.bounds)
         found = found.elements
-    assert isinstance(found, cells.Fixed)
-    return found.values
+    is_bytes = found.values.ndim > 1
+    if _has_nulls(found) or (levels and is_bytes):
+        return levels, None
+    return levels, found.values.reshape(-1, *shape, *found.values.shape[1:])
 
 
-def _fixed_list(found: cells.FixedList) -> Any:
-    elements, shape = found.elements, [found.size]
-    while isinstance(elements, cells.FixedList):
-        shape.append(elements.size)
-        elements = elements.elements
-    if isinstance(elements, cells.Fixed) and elements.present is None:
-        return torch.from_numpy(elements.values.reshape(len(found), *shape, *elements.values.shape[1:]))
-    return Later(found)
+def holds_numbers(column: Column) -> bool:
+    """Whether the values of a column are handed out as tensors, in whatever form, where none is null."""
+    if column.encoding == "npy" or pictures.is_picture(column):
+        return True
+    found = column.pyarrow_type
+    while pa.types.is_nested(found) and not pa.types.is_struct(found):
+        found = found.value_type
+    return bool(pa.types.is_primitive(found))
+
+
+def _has_nulls(found: cells.Cells) -> bool:
+    """Whether a row is null; of a part of what was gathered, where nulls may lie in others."""
+    return found.present is not None and not found.present.all()
 
 
 def _records(column: Column, found: cells.Record, forms: Forms) -> Any:
@@ -173,22 +192,16 @@ def _records(column: Column, found: cells.Record, forms: Forms) -> Any:
 
 def _columns(found: cells.Cells) -> Any:
     """Give tensors where the values are numbers, dicts of columns for records, lists for the rest."""
-    if isinstance(found, cells.Record) and found.present is None:
+    if isinstance(found, cells.Record) and not _has_nulls(found):
         return {name: _columns(member) for name, member in found.members.items()}
-    if isinstance(found, cells.Fixed) and found.present is None:
+    if isinstance(found, cells.Fixed) and not _has_nulls(found):
         return torch.from_numpy(found.values)
     return Later(found)
 
 
-def _padded(name: str, found: cells.Ragged, pool: Pool) -> Batch:
+def _padded(name: str, levels: Sequence[Bounds], values: npt.NDArray[Any], pool: Pool) -> Batch:
     """Fill up every level of lists with zeros."""
     batch: Batch = {}
-    levels: list[npt.NDArray[np.int64]] = []
-    level: cells.Cells = found
-    while isinstance(level, cells.Ragged):
-        levels.append(level.bounds)
-        level = level.elements
-    values = _leaf(found)
     tensor: torch.Tensor | None = None
     for depth in range(len(levels) - 1, -1, -1):
         bounds = levels[depth]
@@ -225,7 +238,7 @@ def _add_lengths(
     batch: Batch,
     name: str,
     lengths: npt.NDArray[np.int64],
-    levels: list[npt.NDArray[np.int64]],
+    levels: Sequence[Bounds],
     depth: int,
 ) -> None:
     """Pad the lengths of an inner level by the levels above it."""
@@ -239,7 +252,7 @@ def _add_lengths(
 
 def _pad(
     values: npt.NDArray[Any],
-    bounds: npt.NDArray[np.int64],
+    bounds: Bounds,
     lengths: npt.NDArray[np.int64],
     out: npt.NDArray[Any],
 ) -> None:
@@ -250,11 +263,6 @@ def _pad(
         here = np.arange(width) < lengths[:, None]
         out[here] = values
         return
-    copy_runs(values, bounds[:-1], lengths, out.reshape(-1), np.arange(len(lengths)) * width)
-
-
-def _images(column: Column, found: cells.Cells, forms: Forms, pool: Pool) -> Batch:
-    shown = pictures.tensors(column, found)
-    if forms.images == "list":
-        return {column.name: shown}
-    return pictures.pad(column, shown, pool)
+    size = math.prod(values.shape[1:])  # runs are of single numbers
+    places = np.arange(len(lengths)) * (width * size)
+    copy_runs(values.reshape(-1), bounds[:-1] * size, lengths * size, out.reshape(-1), places)

@@ -130,7 +130,7 @@ class ShardLoader:
                 opened, order, dataset.forms, pool, read_only=dataset.read_only, fits=fits, stay=stay
             )
         finish = both(dataset.transform, transform)
-        made = stage(feed, shown, dataset.schema, finish, target)
+        made = stage(feed, shown, finish, target)
         if num_threads is None:
             num_threads = 0 if device_cache else default_threads()
         pace = Pace(batch_size, drop_last, num_threads, prefetch, rank, world_size, infinite)

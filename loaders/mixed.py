@@ -13,11 +13,13 @@ from loaders.device import Layout, stage
 from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed
 from loaders.loader import ShardLoader, device_of
-from loaders.mixture import BatchFeed, Mixture, SampleFeed
-from loaders.options import Pace, choose_order, default_threads
+from loaders.mixture import SOURCE, BatchFeed, Mixture, SampleFeed
+from loaders.options import Pace, choose_order, default_threads, integer
 from loaders.order import draws
 from loaders.permutation import key_of
+from loaders.pictures import channels_first
 from loaders.pool import Pool
+from shards import Column
 
 
 class MixedDataset:
@@ -30,8 +32,14 @@ class MixedDataset:
     weights
         One positive number a dataset, any scale; by default the sizes of the datasets.
     mix
-        "sample": every batch has samples of all datasets; they must have the same columns, shapes and dtypes,
-        and only columns of one shape a row. "batch": every batch comes from one dataset; columns may differ.
+        "sample": every batch has samples of all datasets; they must have the same columns, kinds, shapes and
+        dtypes after the fits, pictures the same layout, categories the same codes, and only columns of one
+        shape a row. "batch": every batch comes from one dataset; columns may differ.
+
+    Raises
+    ------
+    InvalidOption
+        Datasets, weights or columns are not as said above; a dataset has a transform, or a column `source`.
 
     Notes
     -----
@@ -70,6 +78,14 @@ class MixedDataset:
         if len(self.weights) != len(self.datasets):
             raise InvalidOption(f"{len(self.weights)} weights for {len(self.datasets)} datasets")
         Mixture(self.weights, 0)  # refuses what is no weight
+        if any(dataset.transform is not None for dataset in self.datasets.values()):
+            raise InvalidOption("datasets with a transform of their own cannot be mixed; give none")
+        named = [name for name, dataset in self.datasets.items() if SOURCE in dataset.schema]
+        if named:
+            raise InvalidOption(
+                f"datasets {', '.join(named)} have a column {SOURCE!r}, by which a batch says where it comes "
+                "from; next: leave it out by columns="
+            )
         if mix == "sample":
             self._check_columns()
 
@@ -84,14 +100,29 @@ class MixedDataset:
                     f"dataset {name!r} has columns without one shape a row: {', '.join(others)}; choose "
                     "other columns, or mix='batch'"
                 )
-            found[name] = [(c.name, c.dtype, c.shape) for c in dataset.schema.values()]
+            rows = dataset.batch([])
+            found[name] = [_described(column, rows[key]) for key, column in dataset.schema.items()]
         first, *rest = found
         for name in rest:
             if found[name] != found[first]:
                 raise InvalidOption(
-                    f"datasets {first!r} and {name!r} have other columns: {found[first]} and {found[name]}; "
-                    "choose the same columns, or mix='batch'"
+                    f"datasets {first!r} and {name!r} have other columns: {', '.join(found[first])}; and "
+                    f"{', '.join(found[name])}; choose the same columns, or mix='batch'"
                 )
+            self._check_vocabularies(first, name)
+
+    def _check_vocabularies(self, first: str, second: str) -> None:
+        """Refuse categories whose codes say something else; one of the two may know fewer values."""
+        one, other = (self.datasets[name].opened.snapshot for name in (first, second))
+        for column in self.datasets[first].schema:
+            if column in one.vocabularies and column in other.vocabularies:
+                values, others = one.vocabulary(column), other.vocabulary(column)
+                size = min(len(values), len(others))
+                if not values[:size].equals(others[:size]):
+                    raise InvalidOption(
+                        f"datasets {first!r} and {second!r} have other values for the codes of {column}; "
+                        "choose other columns, or mix='batch'"
+                    )
 
     def __len__(self) -> int:
         """Samples of an epoch: of all datasets together."""
@@ -124,12 +155,15 @@ class MixedDataset:
         dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> ShardLoader:
         """Make a loader; options as for `ShardLoader`, `num_samples` being the length of an epoch."""
+        threads = default_threads() if num_threads is None else num_threads
+        pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
+        seed = integer("seed", seed)
+        if num_samples is not None:
+            num_samples = integer("num_samples", num_samples)
         target = device_of(device)
         pool = Pool(pinned=target.type == "cuda")
         feeds = []
         for number, dataset in enumerate(self.datasets.values()):
-            if dataset.transform is not None:
-                raise InvalidOption("datasets with a transform of their own cannot be mixed; give none")
             order = choose_order(dataset, shuffle, key_of(seed, number))
             feeds.append(
                 DatasetFeed(dataset.opened, order, dataset.forms, pool, read_only=False, fits=dataset.fits)
@@ -147,15 +181,22 @@ class MixedDataset:
         if self.mix == "sample":
             feed = SampleFeed(feeds, mixture, num_positions, about)
         else:
-            small = sorted(feed.num_positions for feed in feeds if feed.num_positions < batch_size)
+            small = sorted(feed.num_positions for feed in feeds if feed.num_positions < pace.batch_size)
             if small:
-                raise InvalidOption(f"batch_size={batch_size}; allowed: up to {small[0]}, the fewest samples")
-            if num_positions < batch_size:
-                raise InvalidOption(f"num_samples={num_positions}; allowed: {batch_size}, a batch, or more")
-            about["batch_size"] = batch_size
-            feed = BatchFeed(feeds, mixture, num_positions, about, batch_size)
-        schema = next(iter(self.datasets.values())).schema
-        made = stage(feed, Layout(layout, None, dtypes), schema, None, target)
-        threads = default_threads() if num_threads is None else num_threads
-        pace = Pace(batch_size, drop_last, threads, prefetch, rank, world_size, infinite)
+                raise InvalidOption(
+                    f"batch_size={pace.batch_size}; allowed: up to {small[0]}, the fewest samples"
+                )
+            if num_positions < pace.batch_size:
+                raise InvalidOption(
+                    f"num_samples={num_positions}; allowed: {pace.batch_size}, a batch, or more"
+                )
+            about["batch_size"] = pace.batch_size
+            feed = BatchFeed(feeds, mixture, num_positions, about, pace.batch_size)
+        made = stage(feed, Layout(layout, None, dtypes), None, target)
         return ShardLoader.over(feed, made, pace)
+
+
+def _described(column: Column, rows: torch.Tensor) -> str:
+    """Say what rows that are mixed have in common, as they are once their fits were applied."""
+    layout = ", channels first" if channels_first(column) else ""
+    return f"{column.name} ({column.kind} {rows.dtype} {list(rows.shape[1:])}{layout})"

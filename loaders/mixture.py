@@ -9,7 +9,6 @@ shuffled epochs, one after the other. All of it is a function of (seed, epoch, p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +20,7 @@ from loaders.errors import InvalidOption
 from loaders.feed import DatasetFeed, Dense, Group, Piece, Resolved
 from loaders.forms import Batch
 from loaders.permutation import Permutation, Positions, key_of
+from shards import Column
 
 ROUND = 128
 SCALE = 32  # bits of a weight
@@ -78,6 +78,7 @@ class SampleFeed:
         self, feeds: Sequence[DatasetFeed], mixture: Mixture, num_positions: int, about: Mapping[str, Any]
     ) -> None:
         self.num_positions, self.is_copying = num_positions, False
+        self.schemas: Sequence[Mapping[str, Column]] = [feed.schemas[0] for feed in feeds]
         self.unit: int | None = None
         self._feeds, self._mixture, self._about = feeds, mixture, dict(about)
 
@@ -136,13 +137,6 @@ class SampleFeed:
         return self._about
 
 
-@dataclass(frozen=True, slots=True)
-class _Whole(Group):
-    """A batch that comes from one dataset."""
-
-    source: int
-
-
 class BatchFeed(SampleFeed):
     """Batches that come from one dataset each; any columns."""
 
@@ -173,12 +167,11 @@ class BatchFeed(SampleFeed):
         epoch, batch = divmod(number, feed.num_positions // self._batch_size)
         own = feed.resolve(epoch, batch * self._batch_size + resolved[2])
         found = feed.group(own, ends)
-        return _Whole(feed.fits(found.dense), found.cells, ends, source)
+        return Group(feed.fits(found.dense), found.cells, ends, source)
 
     def batches(self, group: Group) -> list[Batch]:
         """Finish the batch as its dataset would."""
-        source = group.source if isinstance(group, _Whole) else 0
-        return [batch | {SOURCE: source} for batch in self._feeds[source].batches(group)]
+        return [batch | {SOURCE: group.source} for batch in self._feeds[group.source].batches(group)]
 
 
 def _epochs(feed: DatasetFeed, numbers: Positions) -> Dense:

@@ -152,9 +152,9 @@ class _FixedNode:
             return cells.Ragged(cells.Fixed(np.empty((0, *self.shape), self.dtype), None), bounds, present)
         span = self._span()
         index = span.index(shards, starts)
-        if span.parts.ndim == 1 and bounds[-1] >= LONG * len(starts):
+        if span.parts.ndim == 1 and not self.shape and bounds[-1] >= LONG * len(starts):
             return cells.Runs(span.parts.view(self.dtype), index, np.diff(bounds), present)
-        values = span.taken(flat_index(index, bounds), self.dtype).reshape(-1, *self.shape)
+        values = span.taken_runs(index, bounds, self.dtype).reshape(-1, *self.shape)
         return cells.Ragged(cells.Fixed(values, None), bounds, present)
 
     def has_nulls(self) -> bool:

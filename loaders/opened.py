@@ -21,10 +21,11 @@ from loaders.columns import AnyColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
 from loaders.files import LocalPlace, Place, Rows
 from loaders.pages import AVAILABLE
+from loaders.pictures import Fitted
 from loaders.readahead import ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
-from shards import DamagedFile, ShardStore, Snapshot
+from shards import Column, DamagedFile, ShardStore, Snapshot
 from shards.lease import Lease
 
 LARGE_INDEX = 1 << 20  # samples of an index that need not be in memory
@@ -130,6 +131,11 @@ class Opened:
         self.lease = None if lease_seconds is None else self._take_lease(lease_seconds)
 
     @property
+    def schema(self) -> dict[str, Column]:
+        """The loaded columns as they are stored (pictures that are decoded to one size, as such), by name."""
+        return {name: column.column for name, column in self.columns.items()}
+
+    @property
     def fitted(self) -> list[str]:
         """Columns to which fits apply."""
         return self._fits.names
@@ -144,6 +150,12 @@ class Opened:
         with torch.no_grad():
             done: dict[str, torch.Tensor] = self._fits_by_device[device](dense)
         return done
+
+    def picture_fit(self, name: str) -> Fitted | None:
+        """Give what applies the fits of a column to a picture of any shape; None where it has none."""
+        if name not in self.fitted:
+            return None
+        return lambda picture: self.fits_on({name: picture[None]})[name][0]
 
     def _take_lease(self, seconds: float) -> Lease | None:
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
-from numbers import Integral
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,24 @@ BLOCK_BYTES = 4 << 20
 MAX_THREADS = 4
 
 
+def integer(name: str, value: Any, least: int | None = None) -> int:
+    """Give an option as Python's own integer, also where it is one of NumPy's or torch's.
+
+    Raises
+    ------
+    InvalidOption
+        It is no integer, or less than the least that is allowed.
+    """
+    try:
+        found = operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or isinstance(value, bool) or (least is not None and found < least):
+        bound = "" if least is None else f" of {least} or more"
+        raise InvalidOption(f"{name}={value!r:.60}; allowed: an integer{bound}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a loader goes over what it is given; see `ShardLoader`."""
@@ -45,9 +63,11 @@ class Pace:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for name, least in (("batch_size", 1), ("num_threads", 0), ("prefetch", 1)):
+            object.__setattr__(self, name, integer(name, getattr(self, name), least))
+        for name in ("rank", "world_size"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
-                raise InvalidOption(f"{name}={value!r}; allowed: an integer of {least} or more")
+            if value is not None:
+                object.__setattr__(self, name, integer(name, value))
 
 
 def choose_order(
@@ -61,15 +81,16 @@ def choose_order(
     window_blocks: int = 8,
 ) -> Order:
     """Choose the order that the options of a loader ask for; see `ShardLoader`."""
-    size = len(dataset)
+    size, seed = len(dataset), integer("seed", seed)
+    if num_samples is not None:
+        num_samples = integer("num_samples", num_samples)
     if weights is not None or balance is not None:
         if weights is not None and balance is not None:
             raise InvalidOption("weights and balance are both given; allowed: one of them")
         if weights is not None:
-            if len(np.asarray(weights)) != size:
-                raise InvalidOption(
-                    f"{len(np.asarray(weights))} weights; allowed: {size}, one for every sample"
-                )
+            shape = np.asarray(weights).shape
+            if shape != (size,):
+                raise InvalidOption(f"weights of shape {shape}; allowed: ({size},), one for every sample")
             return WeightedOrder(weights, seed, num_samples)
         return BalancedOrder(_classes(dataset, str(balance)), seed, num_samples)
     if num_samples is not None:
@@ -84,7 +105,9 @@ def choose_order(
             block_samples = max(1, BLOCK_BYTES // max(opened.row_bytes(), 1))
             if opened.place.evicts:  # what is fetched as a whole is used as a whole
                 block_samples = max(block_samples, opened.shard_rows())
-        return BlockShuffle(size, seed, block_samples, window_blocks)
+        return BlockShuffle(
+            size, seed, integer("block_samples", block_samples), integer("window_blocks", window_blocks)
+        )
     raise InvalidOption(f"shuffle={shuffle!r}; allowed: True, False, 'full', 'block'")
 
 
@@ -92,14 +115,13 @@ def _classes(dataset: ShardDataset, name: str) -> npt.NDArray[np.integer[npt.NBi
     opened = dataset.opened
     if name not in opened.snapshot.columns:
         raise UnknownName("column", name, str(opened.snapshot), opened.snapshot.columns)
-    column = NpyColumn(opened.snapshot.column(name), opened.place)
-    if column.dtype.kind not in "iub" or column.column.shape:
-        raise InvalidOption(
-            f"balance={name!r}: a column of {column.dtype} {column.column.shape}; allowed: one integer a row"
-        )
-    found: npt.NDArray[np.integer[npt.NBitBase]] = column.gather(
-        opened.index(np.arange(len(dataset))), Pool()
-    ).numpy()
+    reader = opened.snapshot.column(name)
+    column = reader.column
+    if column.encoding != "npy" or column.shape or np.dtype(column.dtype).kind not in "iub":
+        raise InvalidOption(f"balance={name!r}: a column of {column.stored_as}; allowed: one integer a row")
+    rows = opened.index(np.arange(len(dataset)))
+    gathered = NpyColumn(reader, opened.place).gather(rows, Pool())
+    found: npt.NDArray[np.integer[npt.NBitBase]] = gathered.numpy()
     return found
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +30,23 @@ FITS = ("contain", "cover", "stretch", "none")
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "area": 4}  # Pillow's own numbers
 
 
+Fitted: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
+"""Applies to one picture what the snapshot holds."""
+
+
+def is_picture(column: Column) -> bool:
+    """Whether the rows of a column are pictures, masks of others among them."""
+    return column.kind in ("image", "mask_image")
+
+
 def is_encoded(column: Column) -> bool:
     """Whether the column holds the bytes of picture files."""
     return column.attributes.get("format") == "encoded"
+
+
+def channels_first(column: Column) -> bool:
+    """Whether pictures are handed out as (channels, height, width)."""
+    return column.attributes.get("layout") == "chw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class Finish:
     padding
         One value a channel, around a picture that does not fill its canvas.
     channels_first
-        Whether pictures of one size are handed out as (channels, height, width).
+        Whether pictures are handed out as (channels, height, width).
     """
 
     name: str
@@ -81,7 +96,7 @@ class Finish:
             about.get("shorter_side"),
             about["filter"],
             tuple(about.get("padding") or (0,)),
-            about.get("layout") == "chw",
+            channels_first(column),
         )
 
     def decoded(self, data: bytes) -> npt.NDArray[np.uint8]:
@@ -145,8 +160,8 @@ def decode_into(out: npt.NDArray[np.uint8], column: Column, found: cells.Cells) 
             target[...] = finish.decoded(bytes(whole[low:high]))
 
 
-def tensors(column: Column, found: cells.Cells) -> list[torch.Tensor]:
-    """Give one tensor a picture, in the stored layout (decoded ones: height, width, channels).
+def tensors(column: Column, found: cells.Cells, fit: Fitted | None) -> list[torch.Tensor]:
+    """Give one tensor a picture, in the layout of the column, each by itself through its fits.
 
     Raises
     ------
@@ -158,10 +173,15 @@ def tensors(column: Column, found: cells.Cells) -> list[torch.Tensor]:
         pairs = pairwise(found.bounds.tolist())
         finish = Finish.of(column)
         decoded = (finish.decoded(whole[low:high]) for low, high in pairs)
-        return [torch.from_numpy(np.ascontiguousarray(pixels)) for pixels in decoded]
-    if isinstance(found, cells.Record) and {"data", "shape"} <= set(found.members):
-        return _shaped(column, found)
-    raise InvalidOption(f"column {column.name}: an image of Arrow type {column.arrow_type} cannot be loaded")
+        turned = (pixels.transpose(2, 0, 1) if finish.channels_first else pixels for pixels in decoded)
+        shown = [torch.from_numpy(np.ascontiguousarray(pixels)) for pixels in turned]
+    elif isinstance(found, cells.Record) and {"data", "shape"} <= set(found.members):
+        shown = _shaped(column, found)
+    else:
+        raise InvalidOption(
+            f"column {column.name}: an image of Arrow type {column.arrow_type} cannot be loaded"
+        )
+    return shown if fit is None else [fit(picture) for picture in shown]
 
 
 def decode(data: bytes, mode: str, name: str = "image") -> npt.NDArray[np.uint8]:
@@ -188,7 +208,7 @@ def decode(data: bytes, mode: str, name: str = "image") -> npt.NDArray[np.uint8]
 
 def pad(column: Column, pictures: list[torch.Tensor], pool: Pool) -> dict[str, Any]:
     """Lay pictures into one tensor, filled with zeros at the bottom and at the right, with their sizes."""
-    first = 1 if column.attributes.get("layout") == "chw" and not is_encoded(column) else 0
+    first = int(channels_first(column))
     sizes = np.array([picture.shape[first : first + 2] for picture in pictures], np.int64).reshape(-1, 2)
     shapes = np.array([picture.shape for picture in pictures], np.int64)
     shape = tuple(shapes.max(axis=0).tolist()) if len(pictures) else (0, 0, 0)

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loaders.runs import flat_index
+
 NATIVE: dict[int, type[np.unsignedinteger[Any]]] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 MAX_PARTS = 16  # of a row; beyond this, copying part by part is slower than copying twice
 MIN_PART_BYTES = 1024  # larger parts may be as many as they like
@@ -90,6 +92,13 @@ class Span:
     def taken(self, index: npt.NDArray[np.int64], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """Copy the rows whose first part is at `index` into a new flat array."""
         return np.take(self.parts, self._every(index), axis=0, mode="clip").reshape(-1).view(dtype)
+
+    def taken_runs(
+        self, index: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], dtype: np.dtype[Any]
+    ) -> npt.NDArray[Any]:
+        """Copy runs of rows, whose first part is at `index`, into a new flat array; they end at `bounds`."""
+        parts = flat_index(index, bounds * self.parts_per_row)
+        return np.take(self.parts, parts, axis=0, mode="clip").reshape(-1).view(dtype)
 
     def _every(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if self.parts_per_row == 1:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from loaders.errors import InvalidOption
-from loaders.pictures import handed_out
+from loaders.pictures import handed_out, is_picture
 from shards import Column, Snapshot
 
 WIDE = ("<f8", "<i8", "<u8", "<i4", "<u4")
@@ -107,7 +107,8 @@ class ColumnTransform(nn.Module):
         elements = column.attributes.get("element_mask")
         self.mask = elements if isinstance(elements, str) else column.mask
         self.broadcast_mask = not isinstance(elements, str) and len(column.shape) > 0
-        self.rank = len(column.shape) + 1
+        varies = column.encoding == "arrow" and is_picture(column)  # in shape; such come one by one
+        self.rank = 4 if varies else len(column.shape) + 1
         self.steps = nn.ModuleList(self._step(column.name, step) for step in steps)
 
     def _step(self, name: str, step: Mapping[str, Any]) -> nn.Module:

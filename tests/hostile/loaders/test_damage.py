@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
@@ -95,31 +96,44 @@ def test_damage_before_opening(path: Path) -> None:
         ShardDataset(path, "train")
 
 
-class _Slow:
-    """Takes its time with every batch."""
+class _Stuck:
+    """Comes to a certain row and no further."""
+
+    def __init__(self, row: int, arrived: Path) -> None:
+        self.row, self.arrived = row, arrived
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(0.2)
+        if 1000 * self.row in batch["moment"]:
+            self.arrived.touch()
+            time.sleep(600)
         return batch
 
 
-def test_a_killed_worker_is_named_with_its_shard(path: Path) -> None:
-    train = ShardDataset(path, "train", columns=["image"], transform=_Slow())
-    loader = train.dataloader(4, num_workers=2)
+def test_a_killed_worker_is_named_with_its_row_and_shard(tmp_path: Path) -> None:
+    """The split lacks every fifth row: rows and samples have other numbers, and lie in other shards."""
+    path = datasets.mixed(tmp_path, 300, shard_bytes=3000)[0]
+    arrived = tmp_path / "arrived"
+    stuck = _Stuck(103, arrived)
+    train = ShardDataset(path, "train", columns=["image", "moment"], transform=stuck)
+    loader: Any = train.dataloader(4, num_workers=2)
     iterator = iter(loader)
     next(iterator)
-    pids = [int(pid) for pid, _ in loader.board.lines() if pid]  # type: ignore[attr-defined]
+    pid = int(loader.board.lines()[0, 0])  # of the worker that makes every other batch; the 21st, too
     killed: list[float] = []
 
-    def kill() -> None:
-        os.kill(pids[0], signal.SIGKILL)
+    def kill() -> None:  # while the other thread waits: torch raises wherever it is
+        while not arrived.exists():
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
         killed.append(time.monotonic())
 
-    timer = threading.Timer(0.1, kill)  # while this thread waits: torch raises wherever it is
-    timer.start()
-    with pytest.raises(WorkerKilled, match=rf"worker {pids[0]} read row \d+ in demo/records/data/.*image"):
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    image = train.opened.columns["image"]
+    file = image.path(int(image.locator.locate(np.array([101]))[0][0]))
+    with pytest.raises(WorkerKilled, match=re.escape(f"worker {pid} read row 101 in {file}.")):
         list(iterator)
-    timer.join()
+    killer.join()
     assert time.monotonic() - killed[0] < 60  # within 5 s where nothing else runs, which not every machine is
 
 

@@ -163,14 +163,21 @@ def test_wrong_options(path: Path) -> None:
     train = ShardDataset(path, "train")
     for options, message in (
         ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 2.0}, r"batch_size=2\.0; allowed: an integer"),
+        ({"batch_size": True}, "batch_size=True; allowed: an integer"),
+        ({"seed": "a"}, "seed='a'; allowed: an integer"),
+        ({"balance": "label", "num_samples": 1.5}, r"num_samples=1\.5; allowed: an integer"),
+        ({"shuffle": "block", "block_samples": 2.5}, r"block_samples=2\.5; allowed: an integer"),
         ({"shuffle": "some"}, "allowed: True, False, 'full', 'block'"),
         ({"num_threads": -1}, "num_threads=-1"),
         ({"prefetch": 0}, "prefetch=0"),
         ({"rank": 2, "world_size": 2}, "allowed: 0 <= rank < world_size"),
         ({"rank": 0}, "allowed: both or neither"),
-        ({"weights": [1.0]}, "allowed: 240, one for every sample"),
+        ({"weights": [1.0]}, r"allowed: \(240,\), one for every sample"),
         ({"weights": [1.0] * 240, "balance": "label"}, "allowed: one of them"),
-        ({"balance": "age"}, "allowed: one integer a row"),
+        ({"weights": 1.0}, r"shape \(\); allowed: \(240,\), one for every sample"),
+        ({"balance": "age"}, "a column of <f4; allowed: one integer a row"),
+        ({"balance": "text"}, "a column of large_string; allowed: one integer a row"),
         ({"num_samples": 5}, "without weights or balance"),
         ({"layout": "nchw"}, "allowed: stored, chw"),
         ({"device": "meta"}, "allowed: cpu, cuda"),
@@ -275,6 +282,14 @@ def test_mixtures(path: Path) -> None:
         MixedDataset([parts["train"], ShardDataset(path, "test", columns=["vector"])])
     with pytest.raises(InvalidOption, match="one positive number"):
         MixedDataset(parts, weights=[1, 0])
+    for options, message in (
+        ({"batch_size": 0}, "batch_size=0; allowed: an integer of 1 or more"),
+        ({"num_samples": 0}, "num_samples=0; allowed: 1 or more"),
+        ({"num_samples": -5}, "num_samples=-5; allowed: 1 or more"),
+    ):
+        for each in (mixed, whole):
+            with pytest.raises(InvalidOption, match=message):
+                each.loader(**({"batch_size": 4} | options))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -338,7 +353,37 @@ def _resume_in_child(path: Path, state: dict[str, Any], queue: Any) -> None:
     os._exit(0)
 
 
-def test_forked_iterators_are_refused_and_states_travel(path: Path) -> None:
+def _take_in_child(iterator: Any, queue: Any) -> None:
+    try:
+        found = repr(moments(next(iterator)))
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+    queue.put(found)
+    queue.close()
+    queue.join_thread()
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_iterators_with_threads_are_refused_after_a_fork(path: Path) -> None:
+    train = ShardDataset(path, "train", columns=["moment"])
+    context = multiprocessing.get_context("fork")
+    taken = {}
+    for num_threads in (0, 1):
+        iterator = iter(train.loader(16, num_threads=num_threads))
+        first = moments(next(iterator))
+        queue = context.Queue()
+        child = context.Process(target=_take_in_child, args=(iterator, queue))
+        child.start()
+        taken[num_threads] = queue.get(timeout=120)
+        child.join()
+        rest = [row for batch in iterator for row in moments(batch)]
+        assert first + rest == moments(train[:])  # whoever made it goes on
+    assert taken[0] == repr(moments(train[16:32]))
+    assert taken[1].startswith("ForeignIterator: ")
+
+
+def test_states_travel(path: Path) -> None:
     loader = ShardDataset(path, "train", columns=["moment"]).loader(16, shuffle=True, num_threads=1)
     iterator = iter(loader)
     batches = [moments(next(iterator)) for _ in range(3)]

@@ -100,6 +100,47 @@ def test_resumes_at_every_step(stored: Any, form: Any) -> None:
     check_resume(lambda: train.loader(16, shuffle=True, num_threads=1))
 
 
+@pytest.mark.parametrize("layout", ["hwc", "chw"])
+@pytest.mark.parametrize("form", ["list", "padded"])
+@pytest.mark.parametrize("is_encoded", [True, False])
+def test_layout_and_fits_of_pictures_of_many_shapes(
+    tmp_path: Path, is_encoded: bool, form: Any, layout: str
+) -> None:
+    """As of pictures of one shape: both kinds lie as the layout says, and are standardized by channel."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, (3 + n % 4, 5, 3), dtype=np.uint8) for n in range(12)]
+    order = (2, 0, 1) if layout == "chw" else (0, 1, 2)
+    turned = [np.ascontiguousarray(array.transpose(order)) for array in arrays]
+    about: dict[str, Any] = {"layout": layout, "mode": "rgb"} | (
+        {"format": "encoded", "fit": "none"} if is_encoded else {"dtype": "|u1"}
+    )
+    arrow_type = "large_binary" if is_encoded else SHAPED
+    column = Column("image", "arrow", arrow_type=arrow_type, kind="image", attributes=about)
+    rows: list[Any] = [encoded(array, "PNG") for array in arrays]
+    if not is_encoded:
+        rows = [{"data": array.tobytes(), "shape": array.shape} for array in turned]
+    mean, std = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
+    step = {"op": "standardize", "mean": mean, "std": std, "axis": 1 if layout == "chw" else -1}
+    path = datasets.write(
+        tmp_path,
+        {"image": (column, pa.array(rows, column.pyarrow_type))},
+        {"train": np.arange(12)},
+        transforms={"image": [step]},
+    )
+    fitted = [((array - np.float32(mean)) / np.float32(std)).transpose(order) for array in arrays]
+    for fits, wanted in ((True, fitted), (False, turned)):
+        train = ShardDataset(path, images=form, fits=fits)
+        shown = [picture for batch in train.loader(5, num_threads=1) for picture in batch["image"]]
+        shown += [picture for batch in train.loader(5, device_cache=True) for picture in batch["image"]]
+        shown += [train[number]["image"] for number in range(12)]
+        shown += [sample["image"] for sample in train.__getitems__(range(12))]
+        for picture, array in zip(shown, wanted * 4, strict=True):
+            corner = picture[tuple(slice(size) for size in array.shape)]
+            np.testing.assert_allclose(corner.numpy(), array, rtol=1e-6)
+            assert picture.abs().sum() == corner.abs().sum()  # zeros around
+            assert picture.dtype == (torch.float32 if fits else torch.uint8)
+
+
 def test_bytes_that_are_no_picture(tmp_path: Path) -> None:
     column = Column(
         "photo", "arrow", arrow_type="large_binary", kind="image", attributes={"format": "encoded"}

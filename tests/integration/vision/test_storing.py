@@ -152,7 +152,8 @@ def test_boxes_fit_the_picture_that_the_loader_gives(pictures: Pictures) -> None
     pictures.images(spec)
     batch = pictures.train(spec, ragged="flat").batch([0])
     assert batch["image"].shape == (1, 32, 32, 3)
-    assert batch["boxes"][0] == [[0.0, 0.0, 32.0, 32.0]]
+    assert batch["boxes"].tolist() == [[0.0, 0.0, 32.0, 32.0]]
+    assert batch["boxes__offsets"].tolist() == [0, 1]
 
 
 def test_auto_is_the_same_for_every_partition_and_refresh(pictures: Pictures) -> None:

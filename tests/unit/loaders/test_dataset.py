@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -238,6 +239,24 @@ def test_pickles_small_and_pinned_to_a_version(everything: Everything) -> None:
     assert other.selection.version == train.version == 1
     assert equal(other[3], train[3])
     assert len(values["train"]) == len(other)
+
+
+def test_copies_share_what_is_mapped(tmp_path: Path) -> None:
+    """And with it the lease, which is given back with the last of them."""
+    path, _ = datasets.mixed(tmp_path, 20)
+    train = ShardDataset(path, "train", columns=["image", "label"])
+    leases = [file for file in path.rglob("*") if file.is_file() and "lease" in str(file.relative_to(path))]
+    assert len(leases) == 1
+    stored, other = train.as_stored(), copy.copy(train)
+    assert stored.opened is train.opened is other.opened
+    assert "base64" in train._repr_html_()
+    after = [file for file in path.rglob("*") if file.is_file() and "lease" in str(file.relative_to(path))]
+    assert after == leases
+    del train, other
+    assert leases[0].exists()
+    assert len(stored[:]["label"]) == 16
+    del stored
+    assert not leases[0].exists()
 
 
 def test_says_what_it_is(everything: Everything) -> None:
