@@ -97,7 +97,7 @@ class _Mapped(Generic[Shards]):
         self.path = reader.path
         self._reader, self._place = reader, place
         self._recency = _Recency(place, reader)
-        self._lock = threading.Lock()
+        self._lock, self._mapping = threading.Lock(), threading.Lock()
         self._open: Shards = self._none()
 
     def _none(self) -> Shards:
@@ -114,17 +114,32 @@ class _Mapped(Generic[Shards]):
         """Map these shards; what is mapped then, which stays mapped while it is held."""
         found = self._open
         if not found.all_open and not bool(np.all(found.is_open[shards])):
-            wanted = np.unique(shards)
-            self._place.want(self._reader, wanted[~found.is_open[wanted]].tolist())
-            with self._lock:
-                found = self._open
-                for number in wanted.tolist():
-                    if not found.is_open[number]:
-                        array = self._reader.shard(number)
-                        self.watch.add(number)
-                        found.add(number, array)
+            del found  # or the room of evicted files is not free while this waits for it
+            found = self._map(np.unique(shards))
         self._recency.used(shards)
         return found
+
+    def _map(self, wanted: Rows) -> Shards:
+        """Map shards, one thread at a time, while others may give up maps of evicted files."""
+        self._place.want(self._reader, wanted[~self._open.is_open[wanted]].tolist())
+        with self._mapping:
+            opened = self._open.arrays
+            arrays = {number: opened[number] for number in wanted.tolist() if number in opened}
+            del opened
+            for number in wanted.tolist():
+                if number not in arrays:
+                    arrays[number] = self._reader.shard(number)
+                    self._add({number: arrays[number]})
+            return self._add(arrays)  # those again that were given up meanwhile
+
+    def _add(self, arrays: dict[int, Any]) -> Shards:
+        """Add shards that are not open; what is mapped then."""
+        with self._lock:
+            for number, array in arrays.items():
+                if not self._open.is_open[number]:
+                    self.watch.add(number)
+                    self._open.add(number, array)
+            return self._open
 
     def _release(self, shards: list[int]) -> None:
         """Give up maps of evicted files; whoever gathers from them now holds them until it is done."""

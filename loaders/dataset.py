@@ -71,8 +71,8 @@ class ShardDataset(Dataset[Sample]):
         None takes none.
     cache
         Directory on a fast local disk through which shards of an object store are read: fetched when they
-        are needed or, by a loader, ahead of its order; verified, mapped, and shared by the processes of this
-        host. Not used for a directory.
+        are needed or, by a loader, ahead of its order; verified, mapped, and shared by this user's processes
+        on the host; other users may only read what it holds. Not used for a directory.
     cache_bytes
         Bound of the cache, least recently used files go first; by default 0.9 of what is free. Choose more
         than the shards that are in use at once: with `shuffle="block"` a few, with a full shuffle all.

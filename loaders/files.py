@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +117,9 @@ class FileWatch:
         self._next = 0
         self._num_checks = CHECKS
         self._looked = 0.0
+        if place.evicts:
+            with _watches_lock:
+                _watches.add(self)
 
     def add(self, shard: int) -> None:
         """Remember the file of a shard that was just mapped."""
@@ -177,6 +182,10 @@ class FileWatch:
         self._look(self._seen[first:last])
         self._looked = time.monotonic()
 
+    def check_all(self) -> None:
+        """Look at all files; raises as `check`."""
+        self._look(self._seen)
+
     def _look(self, seen: Iterable[tuple[int, str, tuple[int, int, int]]]) -> None:
         evicted: list[int] = []
         for shard, path, identity in seen:
@@ -201,6 +210,18 @@ class FileWatch:
         """Look at shards no more."""
         gone = set(shards)
         self._seen = [entry for entry in self._seen if entry[0] not in gone]
+
+
+_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # of files that may be evicted
+_watches_lock = threading.Lock()
+
+
+def give_up_evicted() -> None:
+    """Have every column of this process give up its maps of evicted files, whose room is free then."""
+    with _watches_lock:
+        watches = list(_watches)
+    for watch in watches:
+        watch.check_all()
 
 
 def _identity(status: Any) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from loaders.errors import InvalidOption
+from loaders.errors import InvalidOption, LoaderError
 from loaders.remote_cache import HostCache
 from shards.errors import ShardError
 from shards.mapping import map_descriptor
@@ -21,6 +22,7 @@ from shards.remote.url import parent_and_name
 
 NUM_FETCHERS = 16  # files that are fetched ahead at once, where connections are what bounds them
 NUM_FAST = 8  # the same where they are not: more only take processors and caches from each other
+ADDRESS = re.compile(r"\w+:/")  # two slashes, or one where it was made a path
 FAST_BYTES = 100_000_000  # a second of one file; object stores give 40 to 90 million a connection
 
 
@@ -45,9 +47,10 @@ class RemotePath:
     @classmethod
     def of(cls, url: str, cache: str | os.PathLike[str] | None, cache_bytes: int | None) -> RemotePath:
         """Check the arguments of a dataset."""
-        if cache is None:
+        if cache is None or not os.fspath(cache) or ADDRESS.match(os.fspath(cache)):
             raise InvalidOption(
-                f"{url!r} without cache; allowed: cache='DIRECTORY' on a fast local disk, and cache_bytes=N"
+                f"{url!r} with cache={cache!r}; allowed: cache='DIRECTORY' on a fast local disk, and "
+                "cache_bytes=N"
             )
         parent_and_name(url)
         return cls(url, os.path.abspath(cache), cache_bytes)  # noqa: PTH100 - text is kept
@@ -94,10 +97,10 @@ class CachedStorage(ObjectStorage):
         finally:
             os.close(descriptor)
 
-    def open(self, path: str, size_bytes: int, xxh3_128: str) -> int:
-        """Open the file of the cache; fetched when it is not there."""
+    def open(self, path: str, size_bytes: int, xxh3_128: str, *, ahead: bool = False) -> int:
+        """Open the file of the cache; fetched when it is not there. See `HostCache.open`."""
         fill = partial(self.transfer.download, path, size_bytes)
-        return self.cache.open(path, size_bytes, xxh3_128, fill)
+        return self.cache.open(path, size_bytes, xxh3_128, fill, ahead=ahead)
 
     def want(self, files: Iterable[ShardFile]) -> None:
         """Fetch files soon, several at once; returns at once. What fails is met again when it is mapped."""
@@ -151,10 +154,10 @@ class Fetcher:
             file = self._queue.get()
             start = time.monotonic()
             try:
-                os.close(self._storage.open(file.path, file.shard.bytes, file.shard.xxh3_128))
+                os.close(self._storage.open(file.path, file.shard.bytes, file.shard.xxh3_128, ahead=True))
                 fast = file.shard.bytes > FAST_BYTES * (time.monotonic() - start)
                 (self._slow.clear if fast else self._slow.set)()
-            except (OSError, ShardError, InvalidOption, RuntimeError):
+            except (OSError, ShardError, LoaderError, RuntimeError):
                 pass  # whoever maps the file meets it again; RuntimeError: the interpreter ends
             finally:
                 with self._lock:
@@ -168,7 +171,7 @@ class CachePlace:
 
     def __init__(self, storage: CachedStorage) -> None:
         self._storage = storage
-        self.bytes_ahead = storage.cache.limit_bytes // 4
+        self.bytes_ahead = storage.cache.room.limit_bytes // 4
 
     def file(self, reader: ColumnReader, shard: int) -> str:
         """Path of a shard's file in the cache."""

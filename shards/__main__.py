@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_url(given.root) and not Path(given.root).is_dir():
             raise NotFound(f"{given.root}: no such directory")
         store = ShardStore(given.root)
+        if is_url(given.root) and not store.datasets():  # there are no directories to look for
+            raise NotFound(f"{given.root}: no dataset there")
         if given.run in (look.show, head) and given.target is None:
             given.target = _only_dataset(store)
         return int(given.run(store, given))

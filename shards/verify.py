@@ -221,9 +221,19 @@ def verify(
         Called after every file.
     num_threads
         Files looked at side by side.
+
+    Raises
+    ------
+    NotFound
+        There is no such dataset or asset.
     """
+    datasets = catalog.datasets()
+    if dataset is not None:
+        datasets = _only(datasets, dataset, "dataset")
+        if asset is not None:
+            _only(catalog.assets(dataset), asset, f"asset of {dataset}")
     verifier = _Verifier(catalog, full=full, progress=progress)
-    for name in catalog.datasets() if dataset is None else [dataset]:
+    for name in datasets:
         verifier.dataset(name, asset)
     verifier.files(num_threads)
     return VerifyReport(
@@ -233,3 +243,9 @@ def verify(
         len(verifier.checks),
         sum(check.file.shard.bytes for check in verifier.checks),
     )
+
+
+def _only(there: list[str], name: str, what: str) -> list[str]:
+    if name not in there:
+        raise NotFound(f"no {what} {name!r}; there are: {', '.join(there) or 'none'}")
+    return [name]

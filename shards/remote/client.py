@@ -7,8 +7,10 @@ cannot do harm. See docs/decisions/0701-object-storage.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ ENDPOINTS = (
     "GOOGLE_BASE_URL",
 )
 """Variables that name another server; only one that says `http://` is spoken to without TLS."""
+
+_STATUS = re.compile(r"status code: (\d{3})\b")
+"""What the text of an error says of the reply; errors of listings have no class that would tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,8 @@ class Client:
         FileExistsError
             A conditional write found an object.
         StorageError
-            Anything else, after the last try; at once where the store refuses for good.
+            Anything else, after the last try; at once where the store refuses for good. Its `errno` is EACCES
+            where the credentials do not allow it.
         """
         library = _library()
         pause_seconds = self.limits.backoff_seconds
@@ -134,24 +140,37 @@ class Client:
             try:
                 return request(library, self.store)
             except (FileNotFoundError, library.exceptions.NotFoundError) as error:
-                raise FileNotFoundError(f"{self.url}/{path}: no such object") from error
+                raise self._absent(path) from error
             except library.exceptions.AlreadyExistsError as error:
                 raise FileExistsError(f"{self.url}/{path}: exists") from error
             except library.exceptions.BaseError as error:
-                final = isinstance(
+                if _status(error) == 404:
+                    raise self._absent(path) from error
+                if isinstance(
                     error,
-                    (
-                        library.exceptions.PermissionDeniedError,
-                        library.exceptions.UnauthenticatedError,
-                        library.exceptions.InvalidPathError,
-                        library.exceptions.NotSupportedError,
-                    ),
+                    library.exceptions.PermissionDeniedError | library.exceptions.UnauthenticatedError,
+                ) or _status(error) in (401, 403):
+                    raise StorageError(
+                        errno.EACCES,
+                        f"{self.url}/{path}: refused; check the credentials in the environment, what they "
+                        f"allow, and the name of the bucket ({first_line(error)})",
+                    ) from None
+                final = isinstance(
+                    error, library.exceptions.InvalidPathError | library.exceptions.NotSupportedError
                 )
                 if final or not left:
                     raise StorageError(f"{self.url}/{path}: {first_line(error)}") from None
             time.sleep(pause_seconds * random.uniform(0.5, 1.0))
             pause_seconds *= 2
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _absent(self, path: str) -> FileNotFoundError:
+        return FileNotFoundError(f"{self.url}/{path}: no such object or bucket")
+
+
+def _status(error: Exception) -> int | None:
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else None
 
 
 def first_line(error: Exception) -> str:

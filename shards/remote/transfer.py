@@ -65,6 +65,7 @@ class Transfer:
         OSError
             The store failed, or the file system did.
         """
+        self._require_own_threads()
         with self._lock:
             self._under_way += 1
             in_order = size_bytes <= RANGE_BYTES or self._under_way > FEW
@@ -124,6 +125,7 @@ class Transfer:
 
     def pieces(self, path: str, size_bytes: int) -> Iterator[memoryview]:
         """Give the bytes of an object of exactly this size in order; raises as `download`."""
+        self._require_own_threads()
         waiting: deque[Future[memoryview]] = deque()
         starts = iter(_starts(size_bytes))
 
@@ -161,6 +163,10 @@ class Transfer:
         if count != stop - start:
             raise DamagedFile(path, f"gave {count} bytes from {start}, asked were {stop - start}")
         return taken
+
+    def _require_own_threads(self) -> None:
+        """Raise StorageError in a forked child, where a job would wait for threads of the parent for ever."""
+        _ = self._client.store
 
     def _submit(self, job: Callable[[], Any]) -> Future[Any]:
         with self._lock:

@@ -8,12 +8,25 @@ import re
 from shards.errors import InvalidArgument
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+_AS_PATH = re.compile(rf"({'|'.join(SCHEMES)}):/.*", re.ASCII)
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://[^/?#\s]+(/[^?#\s]*)?", re.ASCII)
 
 
 def is_url(root: str | os.PathLike[str]) -> bool:
-    """Whether a root is the address of an object store; InvalidArgument for an address of another kind."""
-    if not isinstance(root, str) or "://" not in root:
+    """Whether a root is the address of an object store.
+
+    Raises
+    ------
+    InvalidArgument
+        It is an address of another kind, or one that was made a path, which takes a slash away.
+    """
+    if not isinstance(root, str):
+        if _AS_PATH.fullmatch(os.fspath(root)):
+            raise InvalidArgument(
+                f"root {root!r}: a path is no address; allowed is text, 's3://BUCKET/PREFIX'"
+            )
+        return False
+    if "://" not in root:
         return False
     if not _URL.fullmatch(root):
         raise InvalidArgument(

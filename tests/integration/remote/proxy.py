@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any, Literal
 
-Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "500", "503", "meet", "unconditional"]
+Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "403", "500", "503", "meet", "unconditional"]
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Proxy:
                         return self.cut()
                 if fault == "delay":
                     time.sleep(delay_seconds)
-                if fault in ("500", "503"):
+                if fault is not None and fault.isdigit():
                     return self.answer(int(fault), {}, b"<Error><Code>InternalError</Code></Error>")
                 headers = dict(self.headers.items())
                 if fault == "unconditional":

@@ -60,6 +60,27 @@ def test_a_url_is_all_that_is_set(url):
     assert not again.verify(full=True).damages
 
 
+def test_an_address_without_datasets_is_an_error(url, capsys):
+    assert main(["verify", url]) == 2
+    assert "no dataset" in capsys.readouterr().err
+    publish(ShardStore(url), ROWS)
+    assert main(["verify", url]) == 0
+
+
+def test_pieces_are_put_down_found_and_removed(remote, url):
+    pieces = remote.pieces("data", "documents", "all", "asked")
+    assert pieces.get("plan") is None
+    pieces.put("plan", [b"one", b"two"])
+    again = ShardStore(url).pieces("data", "documents", "all", "asked")
+    assert again.get("plan") == b"onetwo"
+    assert again.get("other") is None
+    assert remote.pieces("data", "documents", "all", "asked otherwise").get("plan") is None
+    assert remote.partitions("data", "documents") == []
+    again.remove()
+    assert remote.storage.names(pieces.directory) == []
+    assert remote.pieces("data", "documents", "all", "asked").get("plan") is None
+
+
 def test_snapshots_tags_leases_and_gc(remote):
     for rows in (ROWS, ROWS[:10], ROWS[:20]):
         publish(remote, rows)

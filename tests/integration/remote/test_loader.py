@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -132,9 +134,41 @@ def test_resume_is_exact(dataset_url, tmp_path):
     assert all(np.array_equal(mine, rows_of(theirs)) for mine, theirs in zip(whole[7:], again, strict=True))
 
 
-def test_options_that_make_no_sense_are_refused(dataset_url, tmp_path):
-    with pytest.raises(InvalidOption, match="cache="):
-        ShardDataset(dataset_url)
+def test_credentials_that_may_only_read_train_without_a_lease(dataset_url, tmp_path, faults):
+    faults.rules.append(Rule("^(PUT|POST|DELETE) ", ["403"] * 1000))
+    with pytest.warns(RuntimeWarning, match="no lease can be written.*credentials"):
+        dataset = ShardDataset(dataset_url, cache=tmp_path)
+    assert np.array_equal(rows_of(dataset.batch([5, 1999, 0])), [5, 1999, 0])
+
+
+def test_a_cache_that_is_removed_while_it_is_used_is_made_again(dataset_url, tmp_path):
+    """Only names go: what is mapped or under way is read all the same."""
+    cache = tmp_path / "cache"
+    dataset = ShardDataset(dataset_url, cache=cache, cache_bytes=700_000, lease_seconds=None)
+    seen = []
+    for number, batch in enumerate(dataset.loader(batch_size=50, shuffle="block", block_samples=50)):
+        seen.append(rows_of(batch))
+        if number in (2, 7, 12):
+            shutil.rmtree(cache, ignore_errors=True)  # some of it is made again meanwhile
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(NUM_ROWS))
+    assert list((cache / "files").iterdir())
+
+
+@pytest.mark.parametrize("cache", [None, "", "s3://bucket/cache", Path("gs://bucket/cache")])
+def test_a_cache_is_a_directory(dataset_url, tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidOption, match="cache='DIRECTORY'"):
+        ShardDataset(dataset_url, cache=cache)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cache_bytes", ["10 GB", True, 0, -1, 1e9, math.nan, math.inf])
+def test_bounds_that_make_no_sense_are_refused(dataset_url, tmp_path, cache_bytes):
+    with pytest.raises(InvalidOption, match=r"cache_bytes=.*an int of 1 or more"):
+        ShardDataset(dataset_url, cache=tmp_path, cache_bytes=cache_bytes)
+
+
+def test_a_shard_larger_than_the_bound_is_refused(dataset_url, tmp_path):
     with pytest.raises(CacheFull, match="cache_bytes=1000"):
         ShardDataset(dataset_url, cache=tmp_path, cache_bytes=1000, lease_seconds=None)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import pickle
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -222,29 +224,66 @@ def test_transfers_survive_faults(storage, faults, fault):
     assert post.hits >= 1
 
 
-def test_wrong_credentials_and_absent_buckets_are_told_at_once(url, proxy, faults):
+def test_wrong_credentials_are_told_at_once(storage, faults):
+    faults.rules.append(Rule("", ["403"] * 1000))
+    for act in (
+        lambda: storage.names("d"),
+        lambda: storage.read("f", 1),
+        lambda: storage.map("f", 1),
+        lambda: storage.remove("f"),
+        lambda: write(storage, "f", b"1"),
+        lambda: storage.make_directory("d"),
+    ):
+        before = len(faults.seen)
+        with pytest.raises(StorageError, match="credentials") as caught:
+            act()
+        assert caught.value.errno == errno.EACCES
+        assert len(faults.seen) - before <= 2  # a probe that was not written is removed, too
+
+
+def test_absent_buckets_are_told_at_once(proxy, faults):
     absent = ObjectStorage("s3://no-such-bucket-here/prefix", LIMITS)
-    with pytest.raises(FileNotFoundError):
-        write(absent, "f", b"1")
-    assert faults.count("PUT") == 1
+    for act in (lambda: write(absent, "f", b"1"), lambda: absent.names("d"), lambda: absent.sizes("")):
+        before = len(faults.seen)
+        with pytest.raises(FileNotFoundError, match=r"no-such-bucket-here.*bucket"):
+            act()
+        assert len(faults.seen) == before + 1
 
 
-def test_pickles_and_crosses_to_spawned_processes_but_not_forked_ones(storage):
+def test_pickles_and_crosses_to_spawned_processes(storage):
     write(storage, "f", b"12345")
     assert pickle.loads(pickle.dumps(storage)).read("f", 5) == b"12345"
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(storage.read, ("f", 5)) == b"12345"
         pool.close()  # a process that ignores SIGTERM, as it may inherit, would not be ended by leaving
         pool.join()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda storage: storage.read("f", 5),
+        lambda storage: storage.map("big", len(BIG)),
+        lambda storage: list(storage.pieces("big", len(BIG))),
+    ],
+    ids=["read", "map", "pieces"],
+)
+def test_a_forked_process_says_what_to_do_instead_of_waiting_for_its_parent_s_threads(storage, act):
+    write(storage, "f", b"12345")
+    write(storage, "big", BIG)
+    assert storage.map("big", len(BIG)) == BIG
     read, written = os.pipe()
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)  # ends it where it waits for ever
         try:
-            storage.read("f", 5)
+            act(storage)
         except StorageError as error:
             os.write(written, str(error).encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
+    os.close(written)
     assert b"forkserver" in os.read(read, 1000)
     os.close(read)
-    os.close(written)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import multiprocessing
 import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +16,9 @@ from pathlib import Path
 import pytest
 import xxhash
 
+from loaders import boot
 from loaders.errors import CacheFull, InvalidOption
-from loaders.remote_cache import HostCache, boot_mark
+from loaders.remote_cache import HostCache
 from shards.errors import DamagedFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +26,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def content(number: int, size_bytes: int = 1000) -> bytes:
     return (b"%08d" % number) * (size_bytes // 8)
+
+
+def open_descriptors() -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return found
 
 
 def write(descriptor: int, data: bytes) -> None:
@@ -87,16 +93,16 @@ def test_the_least_recently_used_goes_first(tmp_path):
 
 def test_the_bound_holds_for_many_threads(tmp_path):
     source = Source(HostCache(tmp_path, 5_000))
+    room = source.cache.room
     most = 0
     done = threading.Event()
 
     def look() -> None:
         nonlocal most
         while not done.is_set():
-            with source.cache._lock("room"):  # nothing new begins, nothing goes
-                seen = [*source.cache._entries("partial"), *source.cache._entries("files")]
-            sizes = {name.partition(".")[0]: size for name, size, _ in seen}  # renamed meanwhile: seen twice
-            most = max(most, sum(sizes.values()))
+            with room._locked("usage"):  # so that only renames happen: what is seen is not more than there is
+                found = [entry for folder in ("files", "partial") for entry in room.entries(folder)]
+            most = max(most, sum(size for _, size, _ in found))
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -163,22 +169,23 @@ def test_after_a_crash_of_the_machine_files_are_verified_before_they_are_served(
     paths = [Path(source.cache.path(xxhash.xxh3_128_hexdigest(content(number)), 1000)) for number in range(4)]
     paths[1].write_bytes(bytes(1000))
     os.truncate(paths[2], 0)
-    (tmp_path / "usage").write_text(f"0 {boot_mark()}")
-    monkeypatch.setattr("loaders.remote_cache.boot_mark", lambda: 12345)
+    (tmp_path / "usage").write_text(f"0 {boot.mark()}")
+    before = boot.mark()
+    monkeypatch.setattr("loaders.boot.mark", lambda: 12345)
     restarted = Source(HostCache(tmp_path, 10_000))
     assert [restarted.read(number) for number in (0, 1, 2, 0, 1)] == [content(n) for n in (0, 1, 2, 0, 1)]
     assert restarted.fetched == [1, 2]
     assert {path.stat().st_mtime for path in paths[:3]} == {12345}
-    assert paths[3].stat().st_mtime == boot_mark()
-    restarted.cache.limit_bytes = 4_000  # what was there counts
+    assert paths[3].stat().st_mtime == before
+    restarted.cache.room.limit_bytes = 4_000  # what was there counts
     restarted.read(5)
     assert len(files(restarted.cache)) <= 4
 
 
 def test_without_a_boot_to_remember_files_are_synced(tmp_path, monkeypatch):
-    monkeypatch.setattr("loaders.remote_cache.BOOT_ID", tmp_path / "absent")
-    assert boot_mark.__wrapped__() == 0
-    monkeypatch.setattr("loaders.remote_cache.boot_mark", lambda: 0)
+    monkeypatch.setattr("loaders.boot.BOOT_ID", tmp_path / "absent")
+    assert boot.mark.__wrapped__() == 0
+    monkeypatch.setattr("loaders.boot.mark", lambda: 0)
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
     source = Source(HostCache(tmp_path / "cache", 10_000))
@@ -203,31 +210,7 @@ def test_what_cannot_fit_is_refused(tmp_path):
         Source(cache).read(1)
     with pytest.raises(InvalidOption):
         HostCache(tmp_path, 0)
-    assert HostCache(tmp_path).limit_bytes > 1_000_000
-
-
-def test_a_full_disk_evicts_and_then_says_so(tmp_path):
-    source = Source(HostCache(tmp_path, 100_000))
-    for number in range(3):
-        source.read(number)
-    room = [2]
-
-    def fill(data: bytes, descriptor: int) -> None:
-        if len(files(source.cache)) > room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        os.pwrite(descriptor, data, 0)
-
-    data = content(7)
-    digest = xxhash.xxh3_128_hexdigest(data)
-    os.close(source.cache.open("f7", len(data), digest, lambda d: fill(data, d)))
-    assert len(files(source.cache)) == 3
-    room[0] = -1
-    data = content(8)
-    digest = xxhash.xxh3_128_hexdigest(data)
-    with pytest.raises(CacheFull, match="make room"):
-        source.cache.open("f8", len(data), digest, lambda d: fill(data, d))
-    assert files(source.cache) == files(source.cache, "partial") == []
-    assert source.read(9) == content(9)
+    assert HostCache(tmp_path).room.limit_bytes > 1_000_000
 
 
 def read_many(cache: Path, limit_bytes: int, mode: str, numbers: list[int]) -> None:
@@ -287,39 +270,80 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(tmp_path):
     assert list((cache / "partial").iterdir()) == []
 
 
-def test_a_really_full_disk(tmp_path):
-    """On a small file system of its own, where the system lets a user mount one; else a full cache alone."""
-    small = tmp_path / "small"
-    small.mkdir()
-    code = textwrap.dedent(f"""
-        import os, sys
-        sys.path.insert(0, {str(ROOT)!r})
-        from tests.unit.remote.test_cache import HostCache, Source, CacheFull, content, files
-        cache = HostCache({str(small)!r}, 1 << 30)
-        source = Source(cache)
-        for number in range(30):
-            assert source.read(number, 400_000) == content(number, 400_000)
-        assert files(cache, "partial") == []
-        assert 1 < len(files(cache)) < 11, files(cache)
-        with open({str(small)!r} + "/ballast", "wb") as file:
-            try:
-                while True:
-                    file.write(bytes(1 << 16)); file.flush()
-            except OSError:
-                pass
-        assert source.read(100, 400_000) == content(100, 400_000)
+@pytest.mark.parametrize("number", [1, 2], ids=["the same", "another"])
+def test_what_a_killed_process_had_under_way_takes_no_room(tmp_path, number):
+    cache = tmp_path / "cache"
+    assert run_readers((cache, 150_000, "die", [1])) == [-signal.SIGKILL]
+    assert run_readers((cache, 150_000, "live", [number])) == [0]
+    assert [len(list((cache / folder).iterdir())) for folder in ("files", "partial")] == [1, 0]
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_lock(tmp_path):
+    cache = HostCache(tmp_path, 10_000)
+    filling, filled = threading.Event(), threading.Event()
+    data = content(1)
+
+    def fill(descriptor: int) -> None:
+        filling.set()
+        assert filled.wait(60)
+        write(descriptor, data)
+
+    def read() -> bytes:
+        descriptor = cache.open("f1", len(data), xxhash.xxh3_128_hexdigest(data), fill)
         try:
-            source.read(101, 8_000_000)
-        except CacheFull:
-            pass
-        else:
-            raise SystemExit("no error")
-        assert files(cache, "partial") == []
-    """)
-    mount = f"mount -t tmpfs -o size=4m none {small}"
-    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
-    if shutil.which("unshare") and not subprocess.run([*unshare, mount], capture_output=True).returncode:
-        (tmp_path / "full.py").write_text(code)
-        subprocess.run([*unshare, f"{mount} && exec {sys.executable} {tmp_path}/full.py"], check=True)
-    else:
-        test_a_full_disk_evicts_and_then_says_so(tmp_path / "other")
+            return os.pread(descriptor, len(data) + 1, 0)
+        finally:
+            os.close(descriptor)
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read)]
+        assert filling.wait(60)
+        readers.append(pool.submit(read))
+        partial = f"{tmp_path}/partial/{files(cache, 'partial')[0]}"
+        deadline = time.monotonic() + 60
+        while open_descriptors().count(partial) < 2:  # the second waits for the lock of the first
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        ends = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(ends[1])
+            os.read(ends[0], 1)
+            os._exit(0)
+        try:
+            filled.set()
+            assert [reader.result(timeout=60) for reader in readers] == [data, data]
+        finally:
+            os.close(ends[1])  # ends the child, and with it all that it might hold
+            os.waitpid(child, 0)
+            os.close(ends[0])
+
+
+def test_files_of_others_stay_and_disturb_nothing(tmp_path):
+    cache = HostCache(tmp_path, 3_000)
+    others = [
+        tmp_path / "files" / "checkpoint-0.pt",
+        tmp_path / "files" / ("0" * 31 + "x-1000"),
+        tmp_path / "partial" / "thesis.tex",
+    ]
+    for other in others:
+        other.write_bytes(bytes(2_000))
+    folders = [tmp_path / folder / "lost+found" for folder in ("files", "partial")]
+    folders.append(tmp_path / "files" / ("0" * 32 + "-1000"))
+    for folder in folders:
+        folder.mkdir()
+    source = Source(cache)
+    for number in range(8):
+        assert source.read(number) == content(number)
+    assert 0 < len(cache.room.entries("files")) <= 3
+    assert all(path.exists() for path in (*others, *folders))
+
+
+def test_a_directory_where_a_file_belongs_is_told(tmp_path):
+    source = Source(HostCache(tmp_path, 10_000))
+    place = Path(source.cache.path(xxhash.xxh3_128_hexdigest(content(1)), 1000))
+    place.mkdir()
+    before = len(open_descriptors())
+    with pytest.raises(IsADirectoryError, match=f"remove it: '{place}'"):
+        source.read(1)
+    assert len(open_descriptors()) == before

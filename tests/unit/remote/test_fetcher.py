@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from loaders.errors import CacheFull
 from loaders.remote import NUM_FAST, NUM_FETCHERS, CachedStorage, Fetcher
 from shards.readers import ShardFile
 
@@ -20,10 +21,14 @@ class Source:
     def __init__(self, seconds: float) -> None:
         self.cache = SimpleNamespace(path=lambda digest, size_bytes: "/nowhere")
         self.seconds, self.now, self.most, self.done = seconds, 0, 0, 0
+        self.num_failures = 0
         self.lock = threading.Lock()
 
-    def open(self, path: str, size_bytes: int, xxh3_128: str) -> int:
+    def open(self, path: str, size_bytes: int, xxh3_128: str, *, ahead: bool) -> int:
         with self.lock:
+            if self.num_failures:
+                self.num_failures -= 1
+                raise CacheFull("no room")
             self.now += 1
             if self.done >= 2 * NUM_FETCHERS:  # those that begin before the first is done, and their next
                 self.most = max(self.most, self.now)
@@ -46,3 +51,16 @@ def test_more_files_are_under_way_where_each_comes_slowly(size_bytes: int, num_a
         time.sleep(0.01)
     assert source.done == len(files)
     assert source.most == num_at_once
+
+
+def test_fetchers_outlive_a_full_cache() -> None:
+    source = Source(0.0)
+    fetcher = Fetcher(cast(CachedStorage, source))
+    shard = SimpleNamespace(bytes=10_000, xxh3_128="")
+    files: list[Any] = [SimpleNamespace(path=str(number), shard=shard) for number in range(4 * NUM_FETCHERS)]
+    source.num_failures = 2 * NUM_FETCHERS
+    fetcher.want(cast("list[ShardFile]", files))
+    deadline = time.monotonic() + 20
+    while source.done < 2 * NUM_FETCHERS and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (source.num_failures, source.done) == (0, 2 * NUM_FETCHERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,13 @@ def test_directories_are_none(tmp_path):
 def test_other_addresses_are_refused(url):
     with pytest.raises(InvalidArgument, match="s3://BUCKET/PREFIX"):
         ShardStore(url)
+
+
+def test_an_address_that_was_made_a_path_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgument, match="text"):
+        ShardStore(Path("s3://bucket/prefix"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dataset_has_a_store():

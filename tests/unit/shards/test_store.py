@@ -109,6 +109,15 @@ def test_an_interrupt_after_the_link_keeps_the_files(
     assert not store.verify(full=True).damages
 
 
+def test_what_is_absent_cannot_be_verified(store: ShardStore) -> None:
+    assert store.verify().num_versions == 0
+    write(store, 1)
+    for target in (("typo",), ("d", "typo"), ("typo", "records")):
+        with pytest.raises(NotFound, match=r"no .*'typo'; there are: (d|records)"):
+            store.verify(*target)
+    assert store.verify("d", "records").num_versions == 1
+
+
 def test_wrong_rows_are_refused_with_what_is_allowed(store: ShardStore) -> None:
     with store.begin("d", "records") as attempt:
         x = attempt.column(Column("x", "npy", "<i4", (2,)))
