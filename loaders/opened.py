@@ -11,25 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from loaders.columns import AnyColumn, open_columns
 from loaders.errors import InvalidOption, UnknownName
-from loaders.files import LocalPlace, Place, Rows
-from loaders.pages import AVAILABLE
+from loaders.files import LocalPlace, Place
+from loaders.index import Index, MappedRows
+from loaders.index_pieces import open_rows
 from loaders.pictures import Fitted
-from loaders.readahead import ReadAhead
 from loaders.remote import CachePlace, RemotePath
 from loaders.transforms import Transforms
-from shards import Column, DamagedFile, ShardStore, Snapshot
+from shards import Column, ShardStore, Snapshot
+from shards.index import IndexReader
 from shards.lease import Lease
-
-LARGE_INDEX = 1 << 20  # samples of an index that need not be in memory
-MANY_SAMPLES = 64  # that are looked up together, which is when their pages are asked for together
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +40,6 @@ class Selection:
     split: str | None
     subset: str | None
     columns: tuple[str, ...] | None
-
-
-class Index:
-    """Which rows of the snapshot the samples are, in order.
-
-    Parameters
-    ----------
-    rows
-        Row numbers, mapped; uint32 or uint64.
-    ascending
-        Whether each row is greater than the one before; so for splits, not for subsets.
-    num_rows
-        Rows of the snapshot. The index was not read as a whole when it was opened, so every use looks whether
-        its rows are below it.
-
-    Attributes
-    ----------
-    first
-        First row where the rows follow each other without a gap, else None.
-    """
-
-    def __init__(self, rows: npt.NDArray[Any], *, ascending: bool, num_rows: int) -> None:
-        self._rows, self._num_rows = rows, num_rows
-        self._check(rows[-1:])
-        size = len(rows)
-        run = ascending and size > 0 and int(rows[-1]) - int(rows[0]) == size - 1
-        self.first = int(rows[0]) if run else None
-        self._ahead = ReadAhead(rows.itemsize) if size >= LARGE_INDEX and AVAILABLE else None
-
-    def __len__(self) -> int:
-        """Samples."""
-        return len(self._rows)
-
-    def __call__(self, samples: Rows) -> Rows:
-        """Give the rows of samples."""
-        if self.first is not None:
-            return samples + self.first if self.first else samples
-        if self._ahead is not None and len(samples) >= MANY_SAMPLES and self._ahead.due():
-            absent = self._ahead.absent({0: self._rows}, 0, samples)
-            if absent is not None:
-                self._ahead.advise({0: self._rows}, 0, samples, len(samples), absent)
-        rows = np.take(self._rows, samples)
-        self._check(rows)
-        return rows.astype(np.int64)
-
-    def _check(self, rows: npt.NDArray[Any]) -> None:
-        if rows.size and int(rows.max()) >= self._num_rows:
-            raise DamagedFile("the index", f"names row {rows.max()}, the last is {self._num_rows - 1}")
 
 
 class Opened:
@@ -119,7 +67,7 @@ class Opened:
         self.snapshot: Snapshot = self.store.snapshot(path.name, selection.version)
         self.part, rows = _part(self.snapshot, selection)
         self.index = Index(
-            rows,
+            MappedRows(rows.rows()) if storage is None else open_rows(rows, storage, self.place),
             ascending=selection.subset is None,
             num_rows=self.snapshot.num_rows,
         )
@@ -206,8 +154,8 @@ def selected(snapshot: Snapshot, columns: Sequence[str] | None) -> list[str]:
     return list(names)
 
 
-def _part(snapshot: Snapshot, selection: Selection) -> tuple[str, npt.NDArray[Any]]:
-    """Give what is selected, by name, and its rows."""
+def _part(snapshot: Snapshot, selection: Selection) -> tuple[str, IndexReader]:
+    """Give what is selected, by name, and the reader of its rows."""
     if selection.subset is not None:
         if selection.subset not in snapshot.subsets:
             raise UnknownName("subset", selection.subset, str(snapshot), snapshot.subsets)
@@ -216,7 +164,7 @@ def _part(snapshot: Snapshot, selection: Selection) -> tuple[str, npt.NDArray[An
             raise InvalidOption(
                 f"subset {selection.subset!r} lies in split {parent!r}, not in {selection.split!r}"
             )
-        return f"{parent}/{selection.subset}", snapshot.subset_index(selection.subset)
+        return f"{parent}/{selection.subset}", snapshot.subset_reader(selection.subset)
     split = selection.split
     if split is None:
         if len(snapshot.splits) != 1:
@@ -224,4 +172,4 @@ def _part(snapshot: Snapshot, selection: Selection) -> tuple[str, npt.NDArray[An
         split = snapshot.splits[0]
     if split not in snapshot.splits:
         raise UnknownName("split", split, str(snapshot), snapshot.splits)
-    return split, snapshot.index(split)
+    return split, snapshot.index_reader(split)

@@ -102,6 +102,12 @@ class CachedStorage(ObjectStorage):
         fill = partial(self.transfer.download, path, size_bytes)
         return self.cache.open(path, size_bytes, xxh3_128, fill, ahead=ahead)
 
+    def fetch_in_order(self, file: ShardFile) -> None:
+        """Bring a large file into the cache by one connection, beside others that are needed sooner."""
+        path, size_bytes, xxh3_128 = file.path, file.shard.bytes, file.shard.xxh3_128
+        fill = partial(self.transfer.download_in_order, path, size_bytes)
+        os.close(self.cache.open(path, size_bytes, xxh3_128, fill, ahead=True))
+
     def want(self, files: Iterable[ShardFile]) -> None:
         """Fetch files soon, several at once; returns at once. What fails is met again when it is mapped."""
         self._fetcher.want(files)

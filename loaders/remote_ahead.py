@@ -9,7 +9,7 @@ import numpy as np
 
 from loaders.columns import AnyColumn
 from loaders.files import Rows
-from loaders.opened import Index
+from loaders.index import Index
 from loaders.order import Order
 
 STEP_BYTES = 32 << 20  # of rows that are looked at once
@@ -55,8 +55,10 @@ class Lookahead:
             step = int(np.clip(STEP_BYTES // row_bytes, MIN_STEP, MAX_STEP))
             while ahead < self._bytes_ahead and self._cursor < self._order.num_positions:
                 stop = min(self._cursor + step, self._order.num_positions)
-                rows = self._index(self._order.at(epoch, np.arange(self._cursor, stop)))
-                ahead += self._ask(rows, stop)
+                samples = self._order.at(epoch, np.arange(self._cursor, stop))
+                if not self._index.is_ready(samples):
+                    break  # whoever looks next goes on from here
+                ahead += self._ask(self._index(samples), stop)
                 self._cursor = stop
         finally:
             self._lock.release()

@@ -13,6 +13,7 @@ import pyarrow as pa
 from shards import collector
 from shards.catalog import Catalog
 from shards.errors import DamagedFile, NotFound
+from shards.index import IndexReader
 from shards.manifest import IndexEntry, Manifest, Pin, SnapshotEntry
 from shards.readers import ColumnReader, ShardFile, ShardFiles
 from shards.schema import JSON, Column
@@ -21,8 +22,6 @@ from shards.version import Version
 NUM_FETCHERS = 16
 """Manifests of a remote store that are read at once."""
 CHECKED_FILES = 10_000
-CHECKED_ROWS = 1 << 20
-"""Indices up to this size are looked through when they are opened; in others, each use must look."""
 
 
 class Snapshot:
@@ -132,26 +131,27 @@ class Snapshot:
 
         Of more than `CHECKED_ROWS` rows, it was not looked whether all of them exist; readers look again.
         """
-        return self._rows(self._entry.splits, split, "split")
+        return self.index_reader(split).rows()
+
+    def index_reader(self, split: str) -> IndexReader:
+        """Reader of the rows of a split."""
+        return self._index_reader(self._entry.splits, split, "split")
 
     def subset_index(self, name: str) -> npt.NDArray[Any]:
         """Rows of a subset, in its order, mapped; uint32 or uint64."""
-        return self._rows(self._entry.subsets, name, "subset")
+        return self.subset_reader(name).rows()
 
-    def _rows(self, entries: tuple[IndexEntry, ...], name: str, what: str) -> npt.NDArray[Any]:
+    def subset_reader(self, name: str) -> IndexReader:
+        """Reader of the rows of a subset."""
+        return self._index_reader(self._entry.subsets, name, "subset")
+
+    def _index_reader(self, entries: tuple[IndexEntry, ...], name: str, what: str) -> IndexReader:
         for entry in entries:
             if entry.name == name:
-                rows: npt.NDArray[Any]
                 files = self.version._files(entry.shards)
-                reader = ColumnReader(
-                    self._storage, Column(name, "npy", entry.dtype), files, verify=self._verify
+                return IndexReader(
+                    self._storage, entry, files, self.metadata, self.num_rows, verify=self._verify
                 )
-                rows = reader.read()
-                if 0 < rows.size <= CHECKED_ROWS and int(rows.max()) >= self.num_rows:
-                    raise DamagedFile(
-                        files[0].path, f"names row {rows.max()}, the last is {self.num_rows - 1}"
-                    )
-                return rows
         known = ", ".join(entry.name for entry in entries) or "none"
         raise NotFound(f"{self}: no {what} {name!r}; there are {known}")
 

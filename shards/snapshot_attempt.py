@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shards import arrow_types, names
+from shards import arrow_types, names, npy
 from shards.attempt import AttemptBase
 from shards.catalog import Catalog
 from shards.commit import Commit, Directories, plain_json
 from shards.errors import CommitFailed, InvalidArgument
+from shards.index import NOTE, PIECE_BYTES, hash_pieces, note
 from shards.lease import Lease
 from shards.limits import MAX_FILE_BYTES
 from shards.manifest import IndexEntry, Manifest, Pin, SnapshotEntry, VocabularyEntry
@@ -35,6 +36,7 @@ class SnapshotAttempt(AttemptBase):
         self._indices: dict[str, NpyWriter] = {}
         self._subsets: dict[str, tuple[str, NpyWriter]] = {}
         self._vocabularies: dict[str, tuple[pa.DataType, ArrowColumnWriter]] = {}
+        self._piece_hashes: dict[str, list[str]] = {}
 
     def pin(self, version: Version) -> None:
         """Hold a version of this dataset; one a partition and asset."""
@@ -69,6 +71,7 @@ class SnapshotAttempt(AttemptBase):
             raise InvalidArgument(
                 f"{role} {name}: got {rows.dtype} {rows.shape}, allowed is a list of uint32 or uint64"
             )
+        rows = np.ascontiguousarray(rows)
         writer = NpyWriter(
             self._catalog.storage,
             self.directory,
@@ -78,6 +81,9 @@ class SnapshotAttempt(AttemptBase):
         )
         self._writers.append(writer)
         writer.append(rows)
+        head = npy.header(rows.dtype.str, len(rows), ())
+        if len(head) + rows.nbytes > PIECE_BYTES:
+            self._piece_hashes[names.file_name(role, name, 0, "npy")] = hash_pieces(head, rows.data)
         return writer
 
     def vocabulary(self, column: str, values: pa.Array) -> None:
@@ -114,16 +120,21 @@ class SnapshotAttempt(AttemptBase):
             Finite JSON by column, fitted over the train split.
         transforms
             Steps by column; a step is an object whose `op` names it.
+        metadata
+            Finite JSON; not part of the content. Hashes of the pieces of large indices are added.
 
         Raises
         ------
         InvalidArgument
             A partition lacks an asset, was made from other documents than those pinned, differs in columns
-            or rows, or an index points past the last row.
+            or rows, an index points past the last row, or metadata have a member `index_pieces`.
         CommitError
             As `Attempt.commit`.
         """
         self._check_open()
+        metadata = metadata or {}
+        if NOTE in metadata:
+            raise InvalidArgument(f"metadata: {NOTE} is written by the store itself; call it otherwise")
         partitions = self._aligned()
         num_rows = sum(rows for _, rows in partitions)
         pins = {
@@ -159,7 +170,7 @@ class SnapshotAttempt(AttemptBase):
                 empty,
                 num_rows=num_rows,
                 statistics=plain_json(dict(statistics or {}), "statistics"),
-                metadata=plain_json(dict(metadata or {}), "metadata"),
+                metadata=plain_json({**metadata, **note(self._piece_hashes)}, "metadata"),
                 provenance=provenance or Provenance(),
                 snapshot=entry,
             )

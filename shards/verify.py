@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import xxhash
 
 from shards import arrow_types, marks, names, tags
 from shards.catalog import Catalog
 from shards.errors import DamagedFile, ManifestError, NotFound, ShardError
+from shards.index import IndexReader, hash_pieces
 from shards.manifest import Manifest, Shard, hash_content
 from shards.readers import ShardFile, map_npy, open_arrow
 from shards.schema import Column
@@ -155,13 +158,21 @@ class _Verifier:
         try:
             snapshot = Snapshot(self._catalog, manifest)
             for split in snapshot.splits:
-                rows = snapshot.index(split)
+                rows = self.index(snapshot.index_reader(split))
                 if not bool((rows[1:] > rows[:-1]).all()):
                     self.damage(path, f"split {split} does not ascend")
             for subset in snapshot.subsets:
-                snapshot.subset_index(subset)
+                self.index(snapshot.subset_reader(subset))
         except ShardError as error:
             self.damage(path, f"cannot be opened: {error}")
+
+    def index(self, reader: IndexReader) -> npt.NDArray[Any]:
+        rows, pieces = reader.rows(), reader.pieces
+        if self._full and pieces is not None:
+            found = hash_pieces(reader.header, rows.data, pieces.piece_bytes)
+            if found != list(pieces.hashes):
+                self.damage(reader.path(0), "its pieces have other hashes than the snapshot's metadata say")
+        return rows
 
     def marks(self, dataset: str) -> None:
         for kind in ("tag", "lease", "intent"):

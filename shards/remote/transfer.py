@@ -71,14 +71,16 @@ class Transfer:
             in_order = size_bytes <= RANGE_BYTES or self._under_way > FEW
         try:
             if in_order:
-                return self._write_in_order(path, size_bytes, descriptor)
+                return self.download_in_order(path, size_bytes, descriptor)
             self._write_in_parallel(path, size_bytes, descriptor)
             return None
         finally:
             with self._lock:
                 self._under_way -= 1
 
-    def _write_in_order(self, path: str, size_bytes: int, descriptor: int) -> str:
+    def download_in_order(self, path: str, size_bytes: int, descriptor: int) -> str:
+        """Write an object into a file as `download` does, range after range; the xxh3_128 of it."""
+
         def write(start: int, before: Any) -> Any:
             """Write a range; the hash of all up to its end."""
             digest = before
@@ -143,10 +145,21 @@ class Transfer:
             for job in waiting:
                 job.cancel()
 
-    def _range(self, path: str, start: int, size_bytes: int, take: Callable[[Any], _Taken]) -> _Taken:
+    def read(self, path: str, start: int, num_bytes: int, size_bytes: int) -> memoryview:
+        """Give bytes from `start` on of an object of exactly this size; raises as `download`."""
+        return self._range(path, start, size_bytes, lambda found: memoryview(found.bytes()), num_bytes)
+
+    def _range(
+        self,
+        path: str,
+        start: int,
+        size_bytes: int,
+        take: Callable[[Any], _Taken],
+        num_bytes: int = RANGE_BYTES,
+    ) -> _Taken:
         """Take one range out of its reply, which also tells the size of the whole; repeated as a whole."""
-        stop = min(start + RANGE_BYTES, size_bytes)
-        options = None if size_bytes <= RANGE_BYTES else {"range": (start, stop)}
+        stop = min(start + num_bytes, size_bytes)
+        options = None if size_bytes <= num_bytes else {"range": (start, stop)}
 
         def get(library: Any, store: Any) -> tuple[int, _Taken | None]:
             found = library.get(store, path, options=options)

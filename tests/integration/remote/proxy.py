@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any, Literal
 
-Fault = Literal["refuse", "cut_reply", "cut_body", "delay", "403", "500", "503", "meet", "unconditional"]
+Fault = Literal[
+    "refuse", "cut_reply", "cut_body", "delay", "flip", "403", "500", "503", "meet", "unconditional"
+]
 
 
 @dataclass
@@ -20,9 +22,9 @@ class Rule:
     """Faults for requests whose `METHOD path?query` matches; one a request, in order, then none.
 
     `refuse` closes before the server has heard of it; `cut_reply` closes after the server has done it;
-    `cut_body` sends half of the reply's body; `delay` waits before the server hears of it; `meet` waits until
-    as many are under way at once as the rule began with, and closes all of them if they do not come;
-    `unconditional` takes the condition away, and for ever.
+    `cut_body` sends half of the reply's body; `flip` changes the last byte of it; `delay` waits before the
+    server hears of it; `meet` waits until as many are under way at once as the rule began with, and closes
+    all of them if they do not come; `unconditional` takes the condition away, and for ever.
     """
 
     pattern: str
@@ -42,11 +44,13 @@ class Faults:
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self, line: str) -> tuple[Fault | None, float, threading.Barrier | None]:
+    def next(self, line: str, asked: str) -> tuple[Fault | None, float, threading.Barrier | None]:
         with self.lock:
             self.seen.append(line)
+            self.ranges.append(asked)
             self.moments.append(time.monotonic())
             for rule in self.rules:
                 if rule.faults and re.search(rule.pattern, line):
@@ -60,6 +64,12 @@ class Faults:
         """Requests that matched so far."""
         with self.lock:
             return sum(bool(re.search(pattern, line)) for line in self.seen)
+
+    def ranges_of(self, pattern: str) -> list[str]:
+        """Value of the header Range of requests that matched so far."""
+        with self.lock:
+            found = zip(self.seen, self.ranges, strict=True)
+            return [asked for line, asked in found if re.search(pattern, line)]
 
     def pauses(self, pattern: str) -> list[float]:
         """Seconds between requests that matched so far."""
@@ -101,7 +111,9 @@ class Proxy:
 
             def relay(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fault, delay_seconds, meeting = faults.next(f"{self.command} {self.path}")
+                fault, delay_seconds, meeting = faults.next(
+                    f"{self.command} {self.path}", self.headers.get("Range", "")
+                )
                 if fault == "refuse":
                     return self.cut()
                 if fault == "meet" and meeting is not None:
@@ -127,6 +139,8 @@ class Proxy:
                 upstream.close()
                 if fault == "cut_reply":
                     return self.cut()
+                if fault == "flip":
+                    data = data[:-1] + bytes([data[-1] ^ 1])
                 return self.answer(reply.status, dict(reply.getheaders()), data, cut=fault == "cut_body")
 
             def answer(self, status: int, headers: dict[str, str], data: bytes, cut: bool = False) -> None:
