@@ -7,6 +7,7 @@ import queue
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from shards.remote.url import parent_and_name
 
 NUM_FETCHERS = 16  # files that are fetched ahead at once, where connections are what bounds them
 NUM_FAST = 8  # the same where they are not: more only take processors and caches from each other
+LOOK_SECONDS = 1.0  # after which a thread that is not needed looks whether it still may be
 ADDRESS = re.compile(r"\w+:/")  # two slashes, or one where it was made a path
 FAST_BYTES = 100_000_000  # a second of one file; object stores give 40 to 90 million a connection
 
@@ -86,6 +88,15 @@ class CachedStorage(ObjectStorage):
         self.cache = cache
         self._fetcher = Fetcher(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the threads."""
+        return self.__dict__ | {"_fetcher": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with nothing to fetch."""
+        self.__dict__.update(state)
+        self._fetcher = Fetcher(self)
+
     def map(self, path: str, size_bytes: int, xxh3_128: str = "") -> memoryview:
         """Content of an object, verified when it came, mapped from the cache."""
         if not xxh3_128:
@@ -114,53 +125,71 @@ class CachedStorage(ObjectStorage):
 
 
 class Fetcher:
-    """Threads that fetch files ahead; they start when first needed and end with the process."""
+    """Threads that fetch files ahead; they start when first needed and end with the storage they work for."""
 
     def __init__(self, storage: CachedStorage) -> None:
-        self._storage = storage
-        self._queue: queue.SimpleQueue[ShardFile] = queue.SimpleQueue()
-        self._waiting: set[str] = set()
-        self._lock = threading.Lock()
-        self._slow = threading.Event()
-        self._slow.set()  # until the first file has come
+        self._jobs = _Jobs(storage)
         self._process = -1
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Only whom it works for."""
-        return {"_storage": self._storage}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begin with nothing to fetch."""
-        self.__init__(state["_storage"])  # type: ignore[misc]
 
     def want(self, files: Iterable[ShardFile]) -> None:
         """Queue files that are neither here nor queued."""
         if self._process not in (-1, os.getpid()):
             return  # a forked child has no threads; it fetches what it maps, when it can
+        if self._jobs.add(files) and self._process == -1:
+            self._process = os.getpid()
+            for number in range(NUM_FETCHERS):
+                threading.Thread(
+                    target=self._jobs.run, args=[number], name=f"shardmill-fetch-{number}", daemon=True
+                ).start()
+
+    def __del__(self) -> None:
+        """Let the threads end, without waiting and without a lock: this may be one of them."""
+        self._jobs.end()
+
+
+class _Jobs:
+    """What a fetcher and its threads share; the threads hold this, and the storage while they fetch."""
+
+    def __init__(self, storage: CachedStorage) -> None:
+        self._storage = weakref.ref(storage)
+        self._queue: queue.SimpleQueue[ShardFile | None] = queue.SimpleQueue()
+        self._waiting: set[str] = set()
+        self._lock = threading.Lock()
+        self._slow = threading.Event()
+        self._slow.set()  # until the first file has come
+        self._is_ended = False
+
+    def add(self, files: Iterable[ShardFile]) -> bool:
+        """Queue files that are neither here nor queued; whether any is."""
+        storage = self._storage()
+        assert storage is not None  # it asks
         with self._lock:
             for file in files:
                 shard = file.shard
                 if file.path in self._waiting or os.path.exists(  # noqa: PTH110 - text is enough
-                    self._storage.cache.path(shard.xxh3_128, shard.bytes)
+                    storage.cache.path(shard.xxh3_128, shard.bytes)
                 ):
                     continue
                 self._waiting.add(file.path)
                 self._queue.put(file)
-            if self._waiting and self._process == -1:
-                self._process = os.getpid()
-                for number in range(NUM_FETCHERS):
-                    threading.Thread(
-                        target=self._run, args=[number], name=f"shardmill-fetch-{number}", daemon=True
-                    ).start()
+            return bool(self._waiting)
 
-    def _run(self, number: int) -> None:
-        while True:
-            if number >= NUM_FAST:
-                self._slow.wait()
-            file = self._queue.get()
+    def end(self) -> None:
+        """Let the threads end when what they do now is done."""
+        self._is_ended = True
+        self._queue.put(None)
+
+    def run(self, number: int) -> None:
+        """Fetch files; what each thread runs."""
+        while not self._is_ended:
+            if number >= NUM_FAST and not self._slow.wait(LOOK_SECONDS):
+                continue
+            file, storage = self._queue.get(), self._storage()
+            if file is None or storage is None:
+                break
             start = time.monotonic()
             try:
-                os.close(self._storage.open(file.path, file.shard.bytes, file.shard.xxh3_128, ahead=True))
+                os.close(storage.open(file.path, file.shard.bytes, file.shard.xxh3_128, ahead=True))
                 fast = file.shard.bytes > FAST_BYTES * (time.monotonic() - start)
                 (self._slow.clear if fast else self._slow.set)()
             except (OSError, ShardError, LoaderError, RuntimeError):
@@ -168,6 +197,8 @@ class Fetcher:
             finally:
                 with self._lock:
                     self._waiting.discard(file.path)
+            del storage
+        self._queue.put(None)  # for the next thread
 
 
 class CachePlace:

@@ -64,3 +64,19 @@ def test_fetchers_outlive_a_full_cache() -> None:
     while source.done < 2 * NUM_FETCHERS and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (source.num_failures, source.done) == (0, 2 * NUM_FETCHERS)
+
+
+@pytest.mark.parametrize("size_bytes", [10_000, 1 << 40])
+def test_threads_end_with_whom_they_work_for(size_bytes: int) -> None:
+    before = set(threading.enumerate())
+    source = Source(0.0)
+    fetcher = Fetcher(cast(CachedStorage, source))
+    shard = SimpleNamespace(bytes=size_bytes, xxh3_128="")
+    files: list[Any] = [SimpleNamespace(path=str(number), shard=shard) for number in range(80)]
+    fetcher.want(cast("list[ShardFile]", files))
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == NUM_FETCHERS
+    del fetcher
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
