@@ -81,7 +81,8 @@ class Room:
         while True:
             with self._locked(partial) as descriptor:
                 if self._stands(partial, descriptor):  # else whoever had the lock renamed or removed it
-                    os.truncate(descriptor, 0)
+                    if os.fstat(descriptor).st_size:  # else it is flushed when it is closed
+                        os.truncate(descriptor, 0)
                     yield descriptor
                     return
 
